@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+//
+// The few instructions that C++ cannot say: leaving the program's stack, starting the helper,
+// returning from the trigger signal.
+
+    .text
+
+// The handler of the trigger signal: void trigger_entry(int, siginfo*, ucontext*).
+// Uses 8 bytes of the program's stack. One checkpoint at a time: a trigger that arrives during
+// another is the same request.
+    .globl trigger_entry
+    .hidden trigger_entry
+    .type trigger_entry, @function
+trigger_entry:
+    push %rbp
+    mov %rsp, %rbp
+    mov $1, %eax
+    xchg %eax, agent_busy(%rip)
+    test %eax, %eax
+    jnz 1f
+    lea agent_trigger_stack_end(%rip), %rsp
+    call trigger_main
+    mov %rbp, %rsp
+    movl $0, agent_busy(%rip)
+1:  pop %rbp
+    ret
+
+// rt_sigaction(2): the kernel returns from the handler to here.
+    .globl trigger_restorer
+    .hidden trigger_restorer
+    .type trigger_restorer, @function
+    nop
+trigger_restorer:
+    mov $15, %eax               // __NR_rt_sigreturn
+    syscall
+
+// long start_task(u64 flags, void* stack_end, int* parent_tid, int* child_tid,
+//                 void (*function)(void*), void* argument)
+// clone(2); the new task calls function(argument) on its own stack and never returns.
+    .globl start_task
+    .hidden start_task
+    .type start_task, @function
+start_task:
+    mov %r8, %r11               // function; the kernel destroys r11, so it goes on the stack
+    sub $16, %rsi
+    mov %r8, (%rsi)
+    mov %r9, 8(%rsi)
+    mov %rcx, %r10
+    xor %r8d, %r8d
+    mov $56, %eax               // __NR_clone
+    syscall
+    test %rax, %rax
+    jz 1f
+    ret
+1:  xor %ebp, %ebp
+    pop %rax
+    pop %rdi
+    and $-16, %rsp
+    call *%rax
+    hlt
+
+// The agent's entry in an image: on agent_trigger_stack, rdi holds the handover.
+    .globl agent_resume
+    .hidden agent_resume
+    .type agent_resume, @function
+agent_resume:
+    xor %ebp, %ebp
+    and $-16, %rsp
+    call resume_main
+    hlt
+
+// The restarter, byte for byte as the command ckpt-restart: the head of every image.
+    .section .rodata
+    .balign 4096
+    .globl agent_restarter
+    .hidden agent_restarter
+agent_restarter:
+    .incbin CKPT_RESTARTER
+    .globl agent_restarter_end
+    .hidden agent_restarter_end
+agent_restarter_end:
+
+// Working memory: stacks of the three tasks of a checkpoint. Untouched pages cost nothing, and
+// none of it is part of an image.
+    .section .bss
+    .balign 4096
+    .globl agent_scratch
+    .hidden agent_scratch
+agent_scratch:
+    .skip 128 * 1024
+    .globl agent_trigger_stack_end
+    .hidden agent_trigger_stack_end
+agent_trigger_stack_end:
+    .skip 16 * 1024
+    .globl agent_starter_stack_end
+    .hidden agent_starter_stack_end
+agent_starter_stack_end:
+    .skip 256 * 1024
+    .globl agent_helper_stack_end
+    .hidden agent_helper_stack_end
+agent_helper_stack_end:
+    .balign 4096
+    .globl agent_scratch_end
+    .hidden agent_scratch_end
+agent_scratch_end:
+    .balign 64
+    .globl agent_busy
+    .hidden agent_busy
+agent_busy:
+    .long 0
+
+    .section .note.GNU-stack,"",@progbits

@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: MIT
+//
+// The agent: the part of ckpt that lives in the program. It needs nothing, neither a libc nor a
+// loader's help beyond relocation, so that one object serves every way in.
+//
+// Three entries: agent_load when the library is loaded, trigger_main when the trigger signal
+// arrives, resume_main when an image has put the memory back. You may not allocate, lock, or touch
+// thread-local storage in any of them.
+
+#include "ckpt/image/metadata_view.hpp"
+#include "ckpt/state/files/restore.hpp"
+#include "config.hpp"
+#include "environment.hpp"
+#include "helper.hpp"
+#include "interrupted_call.hpp"
+#include "output.hpp"
+#include "period.hpp"
+#include "rseq_probe.hpp"
+#include "session.hpp"
+#include "symbols.hpp"
+
+namespace ckpt::agent {
+namespace {
+
+/// Everything the agent remembers from one checkpoint to the next. It is part of the image, so a
+/// restarted program has the same configuration.
+struct agent_state {
+  agent::config config;
+  agent::output output;
+  agent::period period;
+  int home = 0;  // the process that owns the name; a forked child writes NAME.PID
+  bool child_told = false;
+  u32 generation = 0;
+};
+constinit agent_state state_of_agent{};
+constinit session current{};
+
+void say(std::string_view text) {
+  state_of_agent.output.line(text, state_of_agent.config.log.view());
+}
+
+// --- load ------------------------------------------------------------------------------------
+
+void complain(std::string_view variable, std::string_view value, std::string_view meaning) {
+  fixed_text<1024> line;
+  line.append(variable).append('=').append(quoted{value.substr(0, 200)});
+  line.append(" means nothing and is ignored (").append(meaning).append(')');
+  say(line.view());
+}
+
+/// "once per process tree under an inherited LD_PRELOAD": the value is taken out of what children
+/// inherit, by emptying it where it stands.
+void read_variables(const initial_stack& stack) {
+  for (const auto& o : options::table) {
+    if ((o.readers & options::agent) == 0 || o.variable.empty()) continue;
+    char* value = stack.variable(o.variable);
+    if (value == nullptr || *value == '\0') continue;
+    if (state_of_agent.config.set(o.id, value)) continue;
+    complain(o.variable, value, o.meaning);
+    *value = '\0';
+  }
+}
+
+/// The ckpt command's own options; then its traces go, so that children see the environment the
+/// user had.
+void read_launch(const initial_stack& stack) {
+  char* launch = stack.variable(launch_variable);
+  if (launch == nullptr) return;
+  std::string_view rest(launch);
+  std::string_view preload;
+  bool had_preload = false;
+  while (!rest.empty()) {
+    const auto end = rest.find(launch_separator);
+    const auto field = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    const auto equals = field.find('=');
+    if (equals == std::string_view::npos) continue;
+    const auto key = field.substr(0, equals);
+    const auto value = field.substr(equals + 1);
+    if (key == launch_preload) {
+      preload = value;
+      had_preload = true;
+    }
+    for (const auto& o : options::table)
+      if (o.long_name == key) (void)state_of_agent.config.set(o.id, value);
+  }
+  if (char* now = stack.variable("LD_PRELOAD"); had_preload && now != nullptr) {
+    // Ours stood before the user's, so the user's fits.
+    std::memcpy(now, preload.data(), preload.size());
+    now[preload.size()] = '\0';
+  } else {
+    stack.remove("LD_PRELOAD");
+  }
+  stack.remove(launch_variable);
+}
+
+void default_name(const initial_stack& stack) {
+  auto& name = state_of_agent.config.name;
+  if (name.empty()) {
+    char link[name_capacity];
+    const auto size = sys::readlinkat(sys::abi::at_fdcwd, "/proc/self/exe", link, sizeof link);
+    std::string_view program = size.ok() ? std::string_view(link, *size) : stack.argument(0);
+    // A script's name says more than its interpreter's, but the old command took the program's.
+    if (const auto invoked = stack.argument(0); !invoked.empty()) program = invoked;
+    if (const auto slash = program.rfind('/'); slash != std::string_view::npos)
+      program.remove_prefix(slash + 1);
+    if (program.empty()) program = "program";
+    name.append(program).append(".ckpt");
+  }
+  make_absolute(name);
+}
+
+result<void> install_trigger(int signal) {
+  sys::abi::kernel_sigaction action{};
+  action.handler = reinterpret_cast<u64>(&trigger_entry);
+  action.flags = sys::abi::sa_siginfo | sys::abi::sa_onstack | sys::abi::sa_restart |
+                 sys::abi::sa_restorer;
+  action.restorer = reinterpret_cast<u64>(&trigger_restorer);
+  action.mask = ~u64{0};
+  return sys::rt_sigaction(signal, &action, nullptr);
+}
+
+void load() {
+  auto& me = state_of_agent;
+  me.output.remember();
+  const auto stack = initial_stack::find();
+  if (!stack.ok()) {
+    say("cannot read /proc/self/stat, so this program cannot be checkpointed (is /proc mounted?)");
+    return;
+  }
+  read_variables(*stack);
+  read_launch(*stack);
+  default_name(*stack);
+  make_absolute(me.config.log);
+  me.home = sys::getpid();
+  if (me.config.signal != 0) (void)install_trigger(me.config.signal);
+  if (me.config.period_ms != 0) {
+    const int signal = me.config.signal != 0 ? me.config.signal : options::last_real_time;
+    if (me.config.signal == 0) (void)install_trigger(signal);
+    me.period.start(signal, me.config.period_ms);
+  }
+}
+
+// --- checkpoint ------------------------------------------------------------------------------
+
+// Context: helper
+void helper_main(void*) {
+  (void)sys::prctl(sys::abi::pr_set_name, "ckpt-helper");
+  alignas(helper) std::byte room[sizeof(helper)];
+  auto* h = new (room) helper(current, state_of_agent.generation);
+  h->run();
+  sys::exit_group(0);
+}
+
+/// Makes the helper and waits for leave to end: the helper is then nobody's child but init's.
+// Context: starter, a process that shares the program's memory for an instant
+void starter_main(void*) {
+  const u64 flags = sys::abi::clone_vm | sys::abi::clone_untraced | sys::abi::clone_parent_settid |
+                    sys::abi::clone_child_cleartid;
+  (void)start_task(flags, agent_helper_stack_end, &current.helper, &current.helper, &helper_main,
+                   nullptr);
+  (void)sys::futex_wake(reinterpret_cast<u32*>(&current.helper), 1);
+  (void)current.turn.wait_for(phase::self_capture, [] { return current.helper_alive(); });
+  sys::exit(0);
+}
+
+
+/// A child cannot be in the image, and without it the program's wait would fail.
+errc refuse_children(session& s) {
+  fixed_text<96> path;
+  path.append(s.proc.view()).append("/task/").append(s.thread).append("/children");
+  char text[64];
+  const auto list = read_text(path.c_str(), text);
+  std::string_view first = list.ok() ? list->substr(0, list->find(' ')) : std::string_view();
+  return s.why.refuse("the program has a child process", first.empty() ? "" : " (", first,
+                      first.empty() ? "" : ")",
+                      ", alive or not yet waited for; checkpoint it when it has none");
+}
+
+/// Timers of timer_create(2) other than the agent's own.
+result<void> refuse_timers(session& s) {
+  fixed_text<64> path;
+  path.append(s.proc.view()).append("/timers");
+  char text[4096];
+  const auto list = read_text(path.c_str(), text);
+  if (!list.ok()) return {};  // the kernel was built without them
+  std::string_view rest = *list;
+  while (!rest.empty()) {
+    const auto line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(line.size() < rest.size() ? line.size() + 1 : rest.size());
+    if (!line.starts_with("ID: ")) continue;
+    const auto id = parse_number(line.substr(4));
+    if (id.ok() && static_cast<int>(*id) != state_of_agent.period.timer())
+      return s.why.refuse("the program has a POSIX timer (timer_create, id ", *id,
+                          "), which this version of ckpt does not save");
+  }
+  return {};
+}
+
+/// What the thread must say of itself; all others are stopped.
+// Context: triggering thread, all others frozen
+result<void> capture_self() {
+  auto& s = current;
+  sys::abi::siginfo child{};
+  const auto waited = sys::waitid(sys::abi::p_all, 0, child,
+                                  sys::abi::w_exited | sys::abi::w_stopped | sys::abi::w_continued |
+                                      sys::abi::w_nohang | sys::abi::w_nowait | 0x40000000);
+  if (waited.ok()) return refuse_children(s);
+  if (!sys::prctl(sys::abi::pr_get_tid_address, &s.clear_child_tid).ok()) s.clear_child_tid = 0;
+  if (!sys::arch_prctl(sys::abi::arch_get_fs, &s.fs_base).ok() ||
+      !sys::arch_prctl(sys::abi::arch_get_gs, &s.gs_base).ok())
+    return s.why.refuse("cannot read the thread's segment bases");
+  u64 shadow_stack = 0;
+  if (sys::arch_prctl(sys::abi::arch_shstk_status, &shadow_stack).ok() && (shadow_stack & 1) != 0)
+    return s.why.refuse("the program runs with a shadow stack, which this version does not save");
+  if (s.traced) s.rseq = probe_rseq(s.fs_base);
+  s.personality = sys::personality(sys::abi::personality_query).value_or(0);
+  CKPT_TRY(refuse_timers(s));
+  CKPT_TRY(state::capture_actions(s.metadata));
+  CKPT_TRY(state::capture_timers(s.metadata));
+  return state::capture_limits(s.metadata);
+}
+
+/// Reads what decides whether a checkpoint may begin at all, with calls that every filter knows.
+// Context: signal handler
+result<void> look_before(session& s) {
+  char text[8192];
+  const auto status = read_text("/proc/thread-self/status", text);
+  if (!status.ok())
+    return s.why.explain(status.error(), "cannot read /proc/thread-self/status (is /proc mounted?)");
+  if (proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp)
+    return s.why.refuse("the program is under seccomp, and its filter may kill it during a "
+                        "checkpoint (CKPT_SECCOMP=try tries all the same)");
+  s.traced = proc::status_tracer(*status).value_or(0) != 0;
+  s.umask = proc::status_umask(*status).value_or(022);
+  char link[32];
+  const auto size = sys::readlinkat(sys::abi::at_fdcwd, "/proc/self", link, sizeof link);
+  if (!size.ok()) return s.why.explain(size.error(), "cannot read the link /proc/self");
+  s.proc.clear();
+  s.proc.append("/proc/").append(std::string_view(link, *size));
+  s.outer_pid.clear();
+  s.outer_pid.append(std::string_view(link, *size));
+  return {};
+}
+
+void choose_name(session& s) {
+  s.final_name.clear();
+  s.final_name.append(state_of_agent.config.name.view());
+  if (s.program != state_of_agent.home) {
+    s.final_name.append('.').append(s.outer_pid.view());
+    if (!state_of_agent.child_told) {
+      fixed_text<1400> line;
+      line.append("process ").append(s.outer_pid.view()).append(" is a child of the one that owns ");
+      line.append(quoted{state_of_agent.config.name.view()}).append(" and writes ");
+      line.append(quoted{s.final_name.view()});
+      say(line.view());
+      state_of_agent.child_told = true;
+    }
+  }
+  name_temporary(s);
+}
+
+/// Whether the helper could be made; afterwards it works or has said why not.
+// Context: signal handler, on the agent's stack
+result<void> run_helper(session& s) {
+  if (auto r = s.arena.reserve(); !r.ok())
+    return s.why.explain(r.error(), "cannot reserve working memory");
+  s.metadata = format::metadata_builder(s.arena.bottom());
+  // The helper must not become the child of a program that adopts orphans.
+  i32 adopts = 0;
+  constexpr int pr_set_child_subreaper = 36, pr_get_child_subreaper = 37;
+  (void)sys::prctl(pr_get_child_subreaper, &adopts);
+  if (adopts != 0) (void)sys::prctl(pr_set_child_subreaper, 0);
+  const auto dumpable = sys::prctl(sys::abi::pr_get_dumpable);
+  if (dumpable.value_or(1) == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 1);
+
+  const long starter = start_task(sys::abi::clone_vm | sys::abi::clone_untraced, agent_starter_stack_end,
+                                  nullptr, nullptr, &starter_main, nullptr);
+  auto outcome = [&]() -> result<void> {
+    if (starter < 0)
+      return s.why.explain(static_cast<errc>(-starter), "cannot start the helper process");
+    while (s.helper_alive() && __atomic_load_n(&s.helper, __ATOMIC_ACQUIRE) == -1) {
+      const sys::abi::timespec bound{0, 1'000'000};
+      (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), ~u32{0}, &bound);
+    }
+    (void)sys::prctl(sys::abi::pr_set_ptracer, s.helper);  // EINVAL where there is no Yama
+    s.turn.set(phase::freezing);
+    const bool frozen = s.turn.wait_for(phase::self_capture, [&] { return s.helper_alive(); });
+    // Nothing else runs now, so nobody else can wait for the starter.
+    (void)sys::wait4(static_cast<int>(starter), nullptr, 0x40000000 /* __WALL */);
+    if (!frozen) return s.why.refuse("the helper process died");
+    if (s.good)
+      if (auto r = capture_self(); !r.ok()) {
+        s.good = false;
+        (void)s.why.explain(r.error(), "cannot capture the thread");
+      }
+    s.turn.set(phase::writing);
+    if (!s.turn.wait_for(phase::done, [&] { return s.helper_alive(); })) {
+      remove_temporary(s);
+      return s.why.refuse("the helper process died (out of memory, or killed)");
+    }
+    if (!s.good) return errc::refused;
+    return {};
+  }();
+  while (starter > 0 && s.helper_alive()) {
+    const sys::abi::timespec bound{0, 5'000'000};
+    const u32 now = static_cast<u32>(__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE));
+    if (now != 0) (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), now, &bound);
+  }
+  (void)sys::prctl(sys::abi::pr_set_ptracer, 0);
+  if (dumpable.value_or(1) == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0);
+  if (adopts != 0) (void)sys::prctl(pr_set_child_subreaper, 1);
+  s.arena.release();
+  return outcome;
+}
+
+void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
+  auto& me = state_of_agent;
+  auto& s = *new (static_cast<void*>(&current)) session{};
+  s.helper = -1;
+  s.context = &context;
+  s.program = sys::getpid();
+  s.thread = sys::gettid();
+  s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));
+  const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
+                                              : me.config.continues;
+  auto outcome = look_before(s);
+  if (outcome.ok()) {
+    choose_name(s);
+    outcome = run_helper(s);
+  }
+  if (!outcome.ok()) {
+    fixed_text<1600> line;
+    line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
+    line.append("; the program goes on");
+    say(line.view());
+    return;
+  }
+  if (me.config.verbose) {
+    fixed_text<1600> line;
+    const u64 ms = (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) -
+                    s.started_ns) / 1'000'000;
+    line.append("checkpoint ").append(quoted{s.final_name.view()}).append(", ");
+    line.append(s.image_size).append(" bytes, ").append(ms).append(" ms");
+    say(line.view());
+  }
+  if (!goes_on) sys::exit_group(0);
+}
+
+// --- restart ---------------------------------------------------------------------------------
+
+[[noreturn]] void fail_restart(const image::handover& h, const report& why) {
+  fixed_text<2600> line;
+  line.append("ckpt: ").append(quoted{std::string_view(h.name, h.name_length)}).append(": ");
+  line.append(why.line()).append('\n');
+  sys::linux_files kernel;
+  (void)sys::write_all(kernel, 2, bytes_of_text(line.view()));
+  sys::exit_group(125);
+}
+
+/// glibc keeps the thread id where the kernel will clear it; a new id belongs there.
+void mend_thread_id(bytes metadata, const state::thread& t, int tid) {
+  image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
+    const range where{s.address, s.address + s.length};
+    if (!where.contains(t.clear_child_tid) || !where.contains(t.clear_child_tid + 3) ||
+        !s.protection.has(state::protection::write))
+      return;
+    auto* cached = reinterpret_cast<i32*>(t.clear_child_tid.get());
+    if (*cached == t.tid) *cached = tid;
+  });
+}
+
+void restore_thread(bytes metadata, const state::thread& t, state::signal_frame& frame) {
+  const int tid = sys::gettid();
+  fixed_text<17> name;
+  name.append(t.name.view());
+  (void)sys::prctl(sys::abi::pr_set_name, name.c_str());
+  (void)sys::arch_prctl(sys::abi::arch_set_fs, t.fs_base.get());
+  (void)sys::arch_prctl(sys::abi::arch_set_gs, t.gs_base.get());
+  (void)sys::set_tid_address(t.clear_child_tid);
+  mend_thread_id(metadata, t, tid);
+  if (t.robust_list != 0) (void)sys::set_robust_list(t.robust_list, t.robust_list_size);
+  if (t.rseq_size != 0)
+    (void)sys::rseq(t.rseq_address, t.rseq_size, 0, t.rseq_signature);
+  state::begin_frame(frame, t);
+}
+
+void resume(const image::handover& h) {
+  auto& me = state_of_agent;
+  const u64 all = ~u64{0};
+  (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &all, nullptr);
+  const bytes metadata(h.metadata, h.metadata_size);
+  report why;
+
+  state::files_restore files(h, why);
+  if (!files.check().ok()) fail_restart(h, why);
+  fixed_text<4200> directory;
+  directory.append(text_of_bytes(image::text(metadata, state::text_kind::directory)));
+  if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
+  if (auto r = files.restore(); !r.ok()) {
+    (void)why.explain(r.error(), "cannot restore the descriptors");
+    fail_restart(h, why);
+  }
+  me.output.remember();
+  me.home = sys::getpid();
+  me.child_told = false;
+  ++me.generation;
+
+  state::reset_actions();
+  image::for_each<state::signal_action>(metadata, [](const state::signal_action& a, bytes) {
+    (void)state::restore_action(a);
+  });
+  state::restore_process(image::first<state::process>(metadata));
+  const auto layout =
+      state::restore_memory_layout(image::first<state::memory_layout>(metadata),
+                                   image::text(metadata, state::text_kind::auxiliary_vector));
+  if (!layout.ok() && h.verbose != 0)
+    say("the kernel does not let the heap's end and the command line be restored (PR_SET_MM)");
+
+  alignas(64) state::signal_frame frame;
+  const auto thread = image::first<state::thread>(metadata);
+  restore_thread(metadata, thread, frame);
+  image::for_each<state::extended_state>(metadata, [&](const state::extended_state& x, bytes raw) {
+    if (x.tid != thread.tid) return;
+    if (!state::add_component(frame, x.component, raw).ok()) {
+      (void)why.refuse("state component ", x.component.get(), " does not fit this processor");
+      fail_restart(h, why);
+    }
+  });
+
+  image::for_each<state::resource_limit>(metadata, [](const state::resource_limit& l, bytes) {
+    (void)state::restore_limit(l);
+  });
+  me.period.start_again();
+  image::for_each<state::interval_timer>(metadata, [](const state::interval_timer& t, bytes) {
+    (void)state::restore_timer(t);
+  });
+  image::for_each<state::pending_signal>(metadata, [&](const state::pending_signal& p, bytes) {
+    (void)state::restore_pending(p, me.home, sys::gettid());
+  });
+
+  // Last words from the window, then it goes; the frame is on the agent's own stack.
+  const range window = h.window;
+  const range contents = h.contents_mapping;
+  const range keep = h.keep;
+  if (!contents.empty()) (void)sys::munmap(contents.begin, contents.length());
+  if (keep.empty()) {
+    (void)sys::munmap(window.begin, window.length());
+  } else {
+    (void)sys::munmap(window.begin, keep.begin - window.begin);
+    if (keep.end < window.end) (void)sys::munmap(keep.end, window.end - keep.end);
+  }
+  __atomic_store_n(&agent_busy, 0u, __ATOMIC_RELEASE);
+  state::enter(frame);
+}
+
+}  // namespace
+}  // namespace ckpt::agent
+
+extern "C" {
+
+[[gnu::constructor, gnu::used]] static void agent_load() { ckpt::agent::load(); }
+
+[[gnu::visibility("hidden")]] void trigger_main(int, ckpt::sys::abi::siginfo* info,
+                                                ckpt::sys::abi::ucontext* context) {
+  // First: the image must hold the mended registers too.
+  (void)ckpt::agent::reissue_interrupted_call(*context);
+  ckpt::agent::checkpoint(*info, *context);
+}
+
+[[gnu::visibility("hidden")]] void resume_main(const ckpt::image::handover* h) {
+  ckpt::agent::resume(*h);
+}
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+//
+// The memory a checkpoint works in: one mapping, reserved when it begins and gone when it ends.
+// It never moves or grows, because it must be left out of the map it helps to read.
+#pragma once
+
+#include "ckpt/format/metadata.hpp"
+#include "ckpt/sys/calls.hpp"
+
+namespace ckpt::agent {
+
+class arena {
+ public:
+  // Context: triggering thread
+  result<void> reserve() {
+    errc error = errc::no_memory;
+    for (u64 size = u64{1} << 30; size >= u64{4} << 20; size /= 4) {
+      const auto at = sys::mmap(0, size, sys::abi::prot_read | sys::abi::prot_write,
+                                sys::abi::map_private | sys::abi::map_anonymous |
+                                    sys::abi::map_noreserve,
+                                -1, 0);
+      if (at.ok()) {
+        whole_ = {*at, *at + size};
+        top_ = whole_.end;
+        return {};
+      }
+      error = at.error();
+    }
+    return error;
+  }
+  // Context: whoever of helper and triggering thread comes last
+  void release() {
+    if (!whole_.empty()) (void)sys::munmap(whole_.begin, whole_.length());
+    whole_ = {};
+  }
+
+  [[nodiscard]] range whole() const { return whole_; }
+
+  /// Room from the top, for as long as the arena lives.
+  result<mutable_bytes> take(u64 size) {
+    size = page_up(size);
+    if (size > top_ - whole_.begin - used_below_) return errc::no_memory;
+    top_ -= size;
+    return mutable_bytes(reinterpret_cast<std::byte*>(top_), size);
+  }
+
+  /// The metadata grows from the bottom.
+  [[nodiscard]] format::growing_memory bottom() {
+    return {[](void* self, u64 n) -> result<mutable_bytes> {
+              auto& a = *static_cast<arena*>(self);
+              constexpr u64 step = 64 * 1024;
+              if (align_up(n, step) > a.top_ - a.whole_.begin) return errc::no_memory;
+              a.used_below_ = align_up(n, step);
+              return mutable_bytes(reinterpret_cast<std::byte*>(a.whole_.begin), a.used_below_);
+            },
+            this};
+  }
+
+ private:
+  range whole_;
+  u64 top_ = 0;
+  u64 used_below_ = 0;
+};
+
+}  // namespace ckpt::agent

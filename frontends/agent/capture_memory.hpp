@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: MIT
+//
+// The frozen program's memory: which mappings there are, what each becomes in the image, and which
+// of their pages hold anything. Zero pages and pages never touched cost nothing.
+#pragma once
+
+#include <cstring>
+
+#include "ckpt/base/text.hpp"
+#include "ckpt/image/metadata_view.hpp"
+#include "ckpt/maps/name.hpp"
+#include "ckpt/maps/parser.hpp"
+#include "session.hpp"
+
+namespace ckpt::agent {
+
+/// Memory of ours that no image contains: the arena has no place in the map at all, the scratch
+/// keeps its place and is zero.
+struct own_memory {
+  range arena;
+  range scratch;
+};
+
+/// Turns the lines of smaps into segments. The handler of maps::parser.
+class segment_recorder {
+ public:
+  segment_recorder(format::metadata_builder& out, own_memory own, report& why)
+      : out_(out), own_(own), why_(why) {}
+
+  result<void> on_mapping(const maps::mapping_head& head) {
+    head_ = head;
+    name_.clear();
+    flags_ = {};
+    huge_bytes_ = 0;
+    return {};
+  }
+  result<void> on_name(std::string_view piece) {
+    name_.append(piece);
+    return {};
+  }
+  result<void> on_kilobytes(std::string_view key, u64 kilobytes) {
+    if (key == "AnonHugePages") huge_bytes_ = kilobytes * 1024;
+    return {};
+  }
+  result<void> on_flags(maps::vm_flags flags) {
+    flags_ = flags;
+    return {};
+  }
+  result<void> on_mapping_end() {
+    const auto kind = CKPT_TRY(classify());
+    if (kind == no_segment) return {};
+    // The arena may have merged with a neighbour: what lies on either side is the program's.
+    const range below = head_.where.intersect({0, own_.arena.begin});
+    const range above = head_.where.intersect({own_.arena.end, ~u64{0}});
+    if (!head_.where.overlaps(own_.arena)) return add(kind, head_.where);
+    if (!below.empty()) CKPT_TRY(add(kind, below));
+    if (!above.empty()) CKPT_TRY(add(kind, above));
+    return {};
+  }
+
+ private:
+  using kind_t = state::segment_kind;
+  static constexpr kind_t no_segment = kind_t{};
+
+  errc refuse(std::string_view what) {
+    return why_.refuse("memory at ", address_range{head_.where.begin, head_.where.end}, " is ", what,
+                       " (", quoted{name_.view()}, "), which cannot be saved");
+  }
+
+  result<kind_t> classify() {
+    using maps::vm_flag;
+    switch (maps::special_of(name_.view())) {
+      case maps::special::vsyscall:
+      case maps::special::uprobes: return no_segment;
+      case maps::special::vvar: return kind_t::vvar;
+      case maps::special::vdso: return kind_t::vdso;
+      default: break;
+    }
+    if (flags_.has(vm_flag::huge_tlb)) return refuse("made of hugetlb pages");
+    if (flags_.has(vm_flag::shadow_stack)) return refuse("a shadow stack");
+    if (flags_.has(vm_flag::sealed)) return refuse("sealed (mseal)");
+    switch (maps::backing_of(name_.view())) {
+      case maps::backing::secret: return refuse("secret memory");
+      case maps::backing::aio_ring: return refuse("an asynchronous I/O ring");
+      case maps::backing::anon_inode: return refuse("a mapping of a kernel object");
+      case maps::backing::huge_pages: return refuse("made of hugetlb pages");
+      case maps::backing::system_v: return refuse("System V shared memory");
+      case maps::backing::shared_anonymous:
+        if (head_.shared) return refuse("shared anonymous memory");
+        break;
+      default: break;
+    }
+    if (flags_.has(vm_flag::io) || flags_.has(vm_flag::pure_pfn))
+      return refuse("a mapping of a device");
+    if (head_.shared) {
+      if (flags_.has(vm_flag::may_write)) return refuse("a writable shared mapping");
+      return kind_t::shared_file;
+    }
+    if (flags_.has(vm_flag::grows_down)) return kind_t::stack;
+    return head_.inode != 0 || maps::backing_of(name_.view()) != maps::backing::memory
+               ? kind_t::private_file
+               : kind_t::anonymous;
+  }
+
+  result<void> add(kind_t kind, range where) {
+    state::segment s{};
+    s.address = where.begin;
+    s.length = where.length();
+    s.kind = kind;
+    s.protection = wire::flags<state::protection>(head_.protection);
+    s.vm_flags = flags_.bits();
+    s.huge_bytes = huge_bytes_;
+    s.file_offset = head_.inode != 0 ? head_.offset + (where.begin - head_.where.begin) : 0;
+    s.device = head_.device;
+    s.inode = head_.inode;
+    return out_.add(s, bytes_of_text(name_.view()));
+  }
+
+  format::metadata_builder& out_;
+  own_memory own_;
+  report& why_;
+  maps::mapping_head head_;
+  maps::vm_flags flags_;
+  u64 huge_bytes_ = 0;
+  fixed_text<4200> name_;  // cut where a path is longer than PATH_MAX; it is only shown
+};
+
+/// Reads pages of this address space that may not be touched in place: protected, beyond the end
+/// of their file.
+class remote_memory {
+ public:
+  result<void> open() {
+    fd_ = sys::unique_fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, "/proc/self/mem",
+                                              sys::abi::o_rdonly | sys::abi::o_cloexec)));
+    return {};
+  }
+  /// How much could be read; 0 where the first page cannot be.
+  u64 read(u64 address, mutable_bytes to) {
+    sys::linux_files kernel;
+    u64 done = 0;
+    while (done < to.size()) {
+      const auto got = kernel.pread(fd_.get(), to.data() + done, to.size() - done, address + done);
+      if (!got.ok() && got.error() == errc::interrupted) continue;
+      if (!got.ok() || *got == 0) break;
+      done += *got;
+    }
+    return done;
+  }
+
+ private:
+  sys::unique_fd fd_;
+};
+
+[[nodiscard]] inline bool is_zero_page(const std::byte* page) {
+  const auto* words = reinterpret_cast<const u64*>(page);
+  for (u64 i = 0; i < page_size / sizeof(u64); i += 8) {
+    const u64 any = words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] |
+                    words[i + 5] | words[i + 6] | words[i + 7];
+    if (any != 0) return false;
+  }
+  return true;
+}
+
+/// Pages that exist, by PAGEMAP_SCAN (6.7) or by reading /proc/self/pagemap.
+class page_finder {
+ public:
+  result<void> open() {
+    fd_ = sys::unique_fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, "/proc/self/pagemap",
+                                              sys::abi::o_rdonly | sys::abi::o_cloexec)));
+    return {};
+  }
+
+  /// Calls visit(range) for each run of present or swapped pages.
+  template <class Visitor>
+  result<void> for_each_present(range where, Visitor&& visit) {
+    if (!no_scan_) {
+      const auto outcome = scan(where, visit);
+      if (outcome.ok()) return {};
+      if (outcome.error() != not_there_) return outcome;
+      no_scan_ = true;
+    }
+    return read_entries(where, visit);
+  }
+
+ private:
+  static constexpr errc not_there_ = static_cast<errc>(25);  // ENOTTY: no such ioctl
+
+  template <class Visitor>
+  result<void> scan(range where, Visitor&& visit) {
+    sys::abi::page_region regions[256];
+    u64 at = where.begin;
+    while (at < where.end) {
+      sys::abi::pm_scan_arg arg{};
+      arg.size = sizeof arg;
+      arg.start = at;
+      arg.end = where.end;
+      arg.vec = reinterpret_cast<u64>(&regions[0]);
+      arg.vec_len = 256;
+      arg.category_anyof_mask = sys::abi::page_is_present | sys::abi::page_is_swapped;
+      arg.category_inverted = 0;
+      arg.return_mask = sys::abi::page_is_present | sys::abi::page_is_swapped |
+                        sys::abi::page_is_pfnzero;
+      const auto found = sys::ioctl(fd_.get(), sys::abi::pagemap_scan_ioctl, &arg);
+      if (!found.ok()) {
+        if (found.error() == errc::interrupted) continue;
+        return found.error();
+      }
+      for (long i = 0; i < *found; ++i)
+        if ((regions[i].categories & sys::abi::page_is_pfnzero) == 0)
+          CKPT_TRY(visit(range{regions[i].start, regions[i].end}));
+      if (arg.walk_end <= at) break;
+      at = arg.walk_end;
+    }
+    return {};
+  }
+
+  template <class Visitor>
+  result<void> read_entries(range where, Visitor&& visit) {
+    u64 entries[512];
+    sys::linux_files kernel;
+    range run{0, 0};
+    for (u64 at = where.begin; at < where.end;) {
+      const u64 pages = (where.end - at) / page_size;
+      const u64 n = pages < 512 ? pages : 512;
+      CKPT_TRY(sys::pread_up_to(kernel, fd_.get(),
+                                std::as_writable_bytes(std::span(entries, n)),
+                                at / page_size * sizeof(u64)));
+      for (u64 i = 0; i < n; ++i, at += page_size) {
+        const bool there = (entries[i] >> 62) != 0;  // bit 63 present, bit 62 swapped
+        if (there && run.end == at && !run.empty()) {
+          run.end += page_size;
+        } else if (there) {
+          if (!run.empty()) CKPT_TRY(visit(run));
+          run = {at, at + page_size};
+        }
+      }
+    }
+    if (!run.empty()) CKPT_TRY(visit(run));
+    return {};
+  }
+
+  sys::unique_fd fd_;
+  bool no_scan_ = false;
+};
+
+/// Finds the pages worth saving and gives their bytes.
+class memory_capture {
+ public:
+  memory_capture(session& s, own_memory own) : s_(s), own_(own) {}
+
+  /// Appends a record for every mapping.
+  // Context: helper, all threads frozen
+  result<void> capture_segments() {
+    const u64 first = s_.metadata.size();
+    const sys::unique_fd smaps(sys::openat(sys::abi::at_fdcwd, "/proc/self/smaps",
+                                           sys::abi::o_rdonly | sys::abi::o_cloexec)
+                                   .value_or(-1));
+    if (!smaps) return s_.why.refuse("cannot open /proc/self/smaps (is /proc mounted?)");
+    segment_recorder recorder(s_.metadata, own_, s_.why);
+    sys::linux_files kernel;
+    const auto text = CKPT_TRY(s_.arena.take(64 * 1024));
+    if (auto r = maps::parse_file(kernel, smaps.get(),
+                                  std::span(reinterpret_cast<char*>(text.data()), text.size()),
+                                  recorder);
+        !r.ok())
+      return s_.why.explain(r.error(), "cannot read the memory map");
+    segments_ = {first, s_.metadata.size()};
+    return {};
+  }
+
+  [[nodiscard]] bytes segments() const {
+    return s_.metadata.view().subspan(segments_.begin, segments_.length());
+  }
+
+  /// Appends the table of extents.
+  // Context: helper, all threads frozen
+  result<void> capture_extents() {
+    CKPT_TRY(remote_.open());
+    CKPT_TRY(finder_.open());
+    bounce_ = CKPT_TRY(s_.arena.take(bounce_size));
+    state::extents table{};
+    CKPT_TRY(s_.metadata.begin(table));
+    result<void> outcome;
+    // The table grows behind the records that are being walked, in memory that does not move.
+    image::for_each<state::segment>(segments(), [&](const state::segment& seg, bytes) {
+      if (outcome.ok()) outcome = find_pages(seg);
+      if (outcome.ok()) outcome = flush_extent();  // an extent lies in one segment
+    });
+    CKPT_TRY(outcome);
+    table.count = count_;
+    s_.metadata.amend(table);
+    return s_.metadata.end();
+  }
+
+  [[nodiscard]] u64 data_size() const { return data_; }
+
+  /// Gives the bytes of all extents, in order, to put(bytes) and, before memory given earlier may
+  /// change, flush().
+  // Context: helper, all threads frozen
+  template <class Writer>
+  result<void> write(bytes extents, Writer& writer) {
+    result<void> outcome;
+    u64 i = 0;
+    const u64 n = extents.size() / sizeof(state::extent);
+    image::for_each<state::segment>(segments(), [&](const state::segment& seg, bytes) {
+      for (; i < n && outcome.ok(); ++i) {
+        const auto e = image::extent_at(extents, i);
+        if (e.address >= seg.address + seg.length) break;
+        outcome = in_place(seg) ? writer.put_data({reinterpret_cast<const std::byte*>(e.address.get()),
+                                                   e.length})
+                                : write_remote(e, writer);
+      }
+    });
+    return outcome;
+  }
+
+ private:
+  static constexpr u64 bounce_size = 256 * 1024;
+
+  /// Anonymous, readable, present: reading it can neither fault nor fail.
+  static bool in_place(const state::segment& s) {
+    return (s.kind == state::segment_kind::anonymous || s.kind == state::segment_kind::stack) &&
+           s.protection.has(state::protection::read);
+  }
+
+  result<void> find_pages(const state::segment& s) {
+    if (s.kind == state::segment_kind::vvar) return {};
+    const range where{s.address, s.address + s.length};
+    if (s.kind == state::segment_kind::private_file || s.kind == state::segment_kind::shared_file ||
+        s.kind == state::segment_kind::vdso)
+      return find_by_reading(where);  // the file's pages count, mapped or not
+    return finder_.for_each_present(where, [&](range run) -> result<void> {
+      if (!in_place(s)) return find_by_reading(run);
+      for (u64 at = run.begin; at < run.end; at += page_size)
+        if (!own_.scratch.contains(at) && !is_zero_page(reinterpret_cast<const std::byte*>(at)))
+          CKPT_TRY(add_page(at));
+      return {};
+    });
+  }
+
+  result<void> find_by_reading(range where) {
+    for (u64 at = where.begin; at < where.end;) {
+      const u64 left = where.end - at;
+      const u64 wanted = left < bounce_size ? left : bounce_size;
+      const u64 got = remote_.read(at, bounce_.first(wanted)) / page_size * page_size;
+      for (u64 i = 0; i < got; i += page_size)
+        if (!own_.scratch.contains(at + i) && !is_zero_page(bounce_.data() + i))
+          CKPT_TRY(add_page(at + i));
+      // A page that cannot be read lies beyond the end of its file: nothing to save.
+      at += got != 0 ? got : page_size;
+    }
+    return {};
+  }
+
+  result<void> add_page(u64 at) {
+    if (!pending_.empty() && pending_.end == at) {
+      pending_.end += page_size;
+      return {};
+    }
+    CKPT_TRY(flush_extent());
+    pending_ = {at, at + page_size};
+    return {};
+  }
+
+  result<void> flush_extent() {
+    if (pending_.empty()) return {};
+    state::extent e{};
+    e.address = pending_.begin;
+    e.length = pending_.length();
+    e.data = data_;
+    data_ += pending_.length();
+    ++count_;
+    pending_ = {};
+    return s_.metadata.append(bytes_of(e));
+  }
+
+  template <class Writer>
+  result<void> write_remote(const state::extent& e, Writer& writer) {
+    for (u64 done = 0; done < e.length;) {
+      const u64 left = e.length - done;
+      const u64 n = left < bounce_size ? left : bounce_size;
+      CKPT_TRY(writer.flush());  // the bounce buffer may still be waiting
+      if (remote_.read(e.address + done, bounce_.first(n)) != n)
+        return s_.why.refuse("memory at ", hex{e.address + done}, " became unreadable");
+      CKPT_TRY(writer.put_data(bytes(bounce_).first(n)));
+      done += n;
+    }
+    return writer.flush();
+  }
+
+  session& s_;
+  own_memory own_;
+  remote_memory remote_;
+  page_finder finder_;
+  mutable_bytes bounce_;
+  range segments_;
+  range pending_;
+  u64 count_ = 0;
+  u64 data_ = 0;
+};
+
+}  // namespace ckpt::agent

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+//
+// The helper: a process that shares the program's memory and nothing else. It stops the program,
+// describes it, writes the image and is gone. It shares neither descriptors (closing one would
+// drop the program's POSIX locks) nor directory and umask (a sharer takes set-user-ID exec from
+// the program), and it is nobody's child that anybody could wait for.
+#pragma once
+
+#include "capture_memory.hpp"
+#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/writer.hpp"
+#include "ckpt/proc/stat.hpp"
+#include "ckpt/proc/status.hpp"
+#include "ckpt/state/files/capture.hpp"
+#include "ckpt/state/x86_64/signal_frame.hpp"
+#include "environment.hpp"
+#include "freezer.hpp"
+#include "image_file.hpp"
+#include "image_head.hpp"
+
+namespace ckpt::agent {
+
+inline constexpr u32 writer_version = CKPT_VERSION_NUMBER;
+
+class helper {
+ public:
+  explicit helper(session& s, u32 generation)
+      : s_(s), generation_(generation),
+        memory_(s, {s.arena.whole(), {reinterpret_cast<u64>(agent_scratch),
+                                      reinterpret_cast<u64>(agent_scratch_end)}}) {}
+
+  // Context: helper
+  void run() {
+    program_ = sys::unique_fd(sys::pidfd_open(s_.program, 0).value_or(-1));
+    const bool alive = s_.turn.wait_for(phase::freezing, [&] { return program_alive(); });
+    if (!alive) return;
+    const auto frozen = freeze();
+    s_.good = frozen.ok();
+    s_.turn.set(phase::self_capture);
+    if (!s_.turn.wait_for(phase::writing, [&] { return program_alive(); })) return;
+    if (s_.good) {
+      const auto written = checkpoint();
+      s_.good = written.ok();
+      if (!written.ok()) {
+        (void)s_.why.explain(written.error(), "checkpoint failed");
+        remove_temporary(s_);
+      }
+    }
+    s_.turn.set(phase::done);
+  }
+
+ private:
+  [[nodiscard]] bool program_alive() const {
+    if (!program_) return sys::kill(s_.program, 0).ok();
+    sys::abi::pollfd p{program_.get(), sys::abi::poll_in, 0};
+    const auto dead = sys::poll(&p, 1, 0);
+    return !dead.ok() || *dead == 0;
+  }
+
+  /// Every thread but the triggering one, which waits for us with all signals blocked.
+  result<void> freeze() {
+    const auto count = for_each_thread(s_.proc.view(), [](int) {});
+    if (!count.ok())
+      return s_.why.explain(count.error(), "cannot list the threads in ", s_.proc.view(), "/task");
+    if (*count > 1)
+      return s_.why.refuse("the program has ", *count,
+                           " threads; this version of ckpt saves programs with one");
+    return {};
+  }
+
+  result<void> checkpoint() {
+    CKPT_TRY(describe());
+    CKPT_TRY(write());
+    return {};
+  }
+
+  // --- what goes into the metadata ---------------------------------------------------------
+  result<void> describe() {
+    auto& out = s_.metadata;
+    CKPT_TRY(state::capture_host(out, writer_version));
+    CKPT_TRY(out.add(state::this_cpu()));
+    CKPT_TRY(describe_process());
+    CKPT_TRY(describe_thread());
+    CKPT_TRY(describe_files());
+    CKPT_TRY(memory_.capture_segments());
+    CKPT_TRY(memory_.capture_extents());
+    data_size_ = memory_.data_size();
+    return describe_contents();
+  }
+
+  const char* path_of(std::string_view name) {
+    path_.clear();
+    path_.append(s_.proc.view()).append(name);
+    return path_.c_str();
+  }
+
+  result<void> describe_process() {
+    auto& out = s_.metadata;
+    char text[4096];
+    const auto stat = read_text(path_of("/stat"), text);
+    if (!stat.ok()) return s_.why.explain(stat.error(), "cannot read ", path_.view());
+    const auto f = CKPT_TRY(proc::parse_stat(*stat));
+    if (f.start_stack == 0 || f.start_code == 0)
+      return s_.why.refuse("cannot see the program's own layout in ", path_.view());
+    state::memory_layout m{};
+    m.start_code = f.start_code, m.end_code = f.end_code;
+    m.start_data = f.start_data, m.end_data = f.end_data;
+    m.start_brk = f.start_brk, m.brk = sys::brk(0);
+    m.start_stack = f.start_stack;
+    m.arg_start = f.arg_start, m.arg_end = f.arg_end;
+    m.env_start = f.env_start, m.env_end = f.env_end;
+    CKPT_TRY(out.add(m));
+
+    state::process p{};
+    p.pid = s_.program;
+    p.parent = f.ppid;
+    p.uid = sys::getuid(), p.effective_uid = sys::geteuid();
+    p.gid = sys::getgid(), p.effective_gid = sys::getegid();
+    p.umask = s_.umask;
+    p.personality = s_.personality;
+    p.thread_count = 1;
+    p.generation = generation_;
+    CKPT_TRY(out.add(p));
+
+    CKPT_TRY(add_link(state::text_kind::program, "/exe"));
+    CKPT_TRY(add_link(state::text_kind::directory, "/cwd"));
+    CKPT_TRY(state::add_text(out, state::text_kind::command_line, span_of(f.arg_start, f.arg_end)));
+    CKPT_TRY(state::add_text(out, state::text_kind::environment, span_of(f.env_start, f.env_end)));
+    const auto auxv = read_text("/proc/self/auxv", text);
+    if (!auxv.ok()) return s_.why.explain(auxv.error(), "cannot read /proc/self/auxv");
+    return state::add_text(out, state::text_kind::auxiliary_vector, bytes_of_text(*auxv));
+  }
+
+  /// Arguments and environment lie in the program's memory; they are shown, so a range that
+  /// cannot be read is left out.
+  bytes span_of(u64 begin, u64 end) {
+    if (begin >= end || end - begin > sizeof_shown) return {};
+    const auto room = s_.arena.take(end - begin);
+    remote_memory memory;
+    if (!room.ok() || !memory.open().ok()) return {};
+    return bytes(*room).first(memory.read(begin, room->first(end - begin)));
+  }
+
+  result<void> add_link(state::text_kind kind, std::string_view name) {
+    char link[4200];
+    const auto size = sys::readlinkat(sys::abi::at_fdcwd, path_of(name), link, sizeof link);
+    if (!size.ok()) return s_.why.explain(size.error(), "cannot read ", path_.view());
+    std::string_view target(link, *size);
+    if (kind == state::text_kind::directory && target.ends_with(" (deleted)"))
+      return s_.why.refuse("the working directory ", quoted{target},
+                           " no longer exists; go to another one first");
+    return state::add_text(s_.metadata, kind, bytes_of_text(target));
+  }
+
+  /// The triggering thread's registers are in its signal frame; what the frame lacks, ptrace tells.
+  result<void> describe_thread() {
+    const auto& context = *s_.context;
+    state::thread t{};
+    t.tid = s_.thread;
+    state::registers_from(context.uc_mcontext, t);
+    t.fs_base = s_.fs_base;
+    t.gs_base = s_.gs_base;
+    t.signal_mask = context.uc_sigmask;
+    t.alternate_stack = context.uc_stack.ss_sp;
+    t.alternate_stack_size = context.uc_stack.ss_size;
+    // SS_ONSTACK is a report, not a setting.
+    t.alternate_stack_flags = static_cast<u32>(context.uc_stack.ss_flags & ~sys::abi::ss_onstack);
+    t.clear_child_tid = s_.clear_child_tid;
+    u64 head = 0;
+    u64 length = 0;
+    if (sys::get_robust_list(s_.thread, head, length).ok()) {
+      t.robust_list = head;
+      t.robust_list_size = static_cast<u32>(length);
+    }
+    char text[64];
+    if (const auto name = read_text(path_of("/comm"), text); name.ok() && !name->empty())
+      t.name = wire::text<16>(name->substr(0, name->size() - 1));
+    if (s_.traced) {
+      CKPT_TRY(without_ptrace(t));
+    } else {
+      auto held = held_thread::seize(s_.thread);
+      if (!held.ok())
+        return s_.why.explain(held.error(), "cannot stop thread ", s_.thread,
+                              " by ptrace (not permitted here)");
+      const auto outcome = ask(*held, t);
+      held->release();
+      CKPT_TRY(outcome);
+    }
+    CKPT_TRY(s_.metadata.add(t));
+    return state::capture_extended_state(s_.metadata, s_.thread, context.uc_mcontext);
+  }
+
+  /// Under a debugger: the only thread has told what it knows itself. What is queued cannot be
+  /// seen without taking it out, so the program must have nothing pending.
+  result<void> without_ptrace(state::thread& t) {
+    char text[8192];
+    const auto status = CKPT_TRY(read_text(path_of("/status"), text));
+    if (proc::status_pending(status).value_or(1) != 0 ||
+        proc::status_shared_pending(status).value_or(1) != 0)
+      return s_.why.refuse("signals are pending and cannot be read while the program is traced");
+    t.rseq_address = s_.rseq.address;
+    t.rseq_size = s_.rseq.size;
+    t.rseq_signature = s_.rseq.signature;
+    return {};
+  }
+
+  result<void> ask(const held_thread& held, state::thread& t) {
+    if (auto r = held.wait_stopped(); !r.ok())
+      return s_.why.explain(r.error(), "thread ", held.tid(), " does not stop");
+    sys::abi::rseq_configuration rseq{};
+    if (sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq).ok()) {
+      t.rseq_address = rseq.rseq_abi_pointer;
+      t.rseq_size = rseq.rseq_abi_size;
+      t.rseq_signature = rseq.signature;
+    }
+    CKPT_TRY(peek_signals(held, 0));
+    return peek_signals(held, sys::abi::peeksiginfo_shared);
+  }
+
+  result<void> peek_signals(const held_thread& held, u32 queue) {
+    for (u64 position = 0;; ++position) {
+      sys::abi::peeksiginfo_args args{position, queue, 1};
+      sys::abi::siginfo info{};
+      const auto got = sys::ptrace(sys::abi::ptrace_peeksiginfo, held.tid(), &args, &info);
+      if (!got.ok())
+        return s_.why.explain(got.error(), "cannot read the pending signals of thread ",
+                              held.tid());
+      if (*got == 0) return {};
+      state::pending_signal p{};
+      p.thread = queue == 0 ? held.tid() : 0;
+      p.signal = info.si_signo;
+      std::memcpy(&p.info, &info, sizeof info);
+      CKPT_TRY(s_.metadata.add(p));
+    }
+  }
+
+  result<void> describe_files() {
+    const auto room = CKPT_TRY(s_.arena.take(sizeof(state::files_capture)));
+    const auto scratch = CKPT_TRY(s_.arena.take(1 << 20));
+    files_ = new (room.data()) state::files_capture(s_.proc.view(), s_.program, scratch);
+    return files_->capture(s_.metadata, s_.why);
+  }
+
+  /// Deleted files: runs of data, whole pages of the file.
+  result<void> describe_contents() {
+    u64 object = 0;
+    for (const auto& file : files_->unnamed()) {
+      state::extents table{};
+      table.object = ++object;
+      const sys::unique_fd fd(files_->reopen(file.descriptor).value_or(-1));
+      if (!fd) return s_.why.refuse("cannot read deleted file on descriptor ", file.descriptor);
+      CKPT_TRY(s_.metadata.begin(table));
+      u64 count = 0;
+      for (u64 at = 0; at < file.size;) {
+        const auto begin = sys::lseek(fd.get(), static_cast<i64>(at), 3 /* SEEK_DATA */);
+        if (!begin.ok()) break;  // ENXIO: only a hole is left
+        const auto end = sys::lseek(fd.get(), *begin, 4 /* SEEK_HOLE */);
+        const u64 from = page_down(static_cast<u64>(*begin));
+        const u64 to = page_up(end.ok() ? static_cast<u64>(*end) : file.size);
+        state::extent e{};
+        e.address = from;
+        e.length = to - from;
+        e.data = data_size_;
+        data_size_ += to - from;
+        ++count;
+        CKPT_TRY(s_.metadata.append(bytes_of(e)));
+        at = to;
+      }
+      table.count = count;
+      s_.metadata.amend(table);
+      CKPT_TRY(s_.metadata.end());
+    }
+    return {};
+  }
+
+  // --- the image ---------------------------------------------------------------------------
+  result<format::file_header> plan() {
+    format::file_header h{};
+    h.signature = format::image_magic;
+    h.major = format::version_major;
+    h.minor = format::version_minor;
+    h.header_size = static_cast<u32>(sizeof h);
+    h.machine = format::machine::x86_64;
+    h.page_shift = u16{12};
+    if (!sys::getrandom(&h.id, sizeof h.id, 1 /* GRND_NONBLOCK */).ok()) {
+      const u64 now = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_realtime));
+      std::memcpy(&h.id, &now, sizeof now);
+    }
+    h.metadata_offset = image_head::file_size();
+    h.metadata_size = s_.metadata.size();
+    h.metadata_checksum = format::checksum(s_.metadata.view());
+    h.data_offset = page_up(h.metadata_offset + h.metadata_size);
+    h.data_size = data_size_;
+    h.block_size = format::default_block_size;
+    const u64 blocks = (data_size_ + h.block_size - 1) / h.block_size;
+    h.table_offset = h.data_offset + h.data_size;
+    h.table_size = blocks * sizeof(u64);
+    h.image_size = h.table_offset + h.table_size + sizeof(format::trailer);
+    h.agent_entry = reinterpret_cast<u64>(&agent_resume);
+    h.agent_stack = reinterpret_cast<u64>(agent_trigger_stack_end);
+    h.window_size = image::window_layout::size_for(image_head::memory_size(), h.metadata_size,
+                                                   h.table_size);
+    const auto visit_all = [&](auto&& visit) {
+      image::for_each<state::segment>(memory_.segments(), [&](const state::segment& s, bytes) {
+        visit(range{s.address, s.address + s.length});
+      });
+    };
+    auto hole = image::find_hole(h.window_size, page_size, visit_all);
+    if (!hole.ok())
+      hole = image::find_hole(h.window_size, page_size, visit_all, {}, lowest_address());
+    if (!hole.ok())
+      return s_.why.refuse("no hole of ", h.window_size.get(),
+                           " bytes below ", hex{image::window_limit}, " for the restarter");
+    h.window_address = *hole;
+    return h;
+  }
+
+  static u64 lowest_address() {
+    char text[32];
+    const auto content = read_text("/proc/sys/vm/mmap_min_addr", text);
+    u64 floor = image::window_floor;
+    if (content.ok() && !content->empty()) {
+      const auto number = parse_number(content->substr(0, content->size() - 1));
+      if (number.ok() && *number > floor) floor = page_up(*number);
+    }
+    return floor;
+  }
+
+  result<void> write() {
+    auto header = CKPT_TRY(plan());
+    image_head head(CKPT_TRY(s_.arena.take(image_head::file_size())));
+    head.place(header.window_address);
+    header.restarter_checksum = head.checksum();
+    header.header_checksum = format::own_checksum(header);
+    head.set_header(header);
+    const auto table_room = CKPT_TRY(s_.arena.take(header.table_size + page_size));
+    const std::span table(reinterpret_cast<wire::le<u64>*>(table_room.data()),
+                          header.table_size / sizeof(u64));
+    const sys::unique_fd fd(CKPT_TRY(create_temporary(s_)));
+    image::linux_gather kernel;
+    const auto watch = [this]() -> result<void> {
+      if (program_alive()) return {};
+      remove_temporary(s_);
+      sys::exit_group(1);
+    };
+    image::writer writer(kernel, fd.get(), header.block_size, table, watch);
+    const auto outcome = [&]() -> result<void> {
+      CKPT_TRY(writer.put(head.view()));
+      CKPT_TRY(writer.put(s_.metadata.view()));
+      CKPT_TRY(writer.pad_to(header.data_offset));
+      CKPT_TRY(write_data(writer));
+      return writer.finish(header);
+    }();
+    if (!outcome.ok())
+      return s_.why.explain(outcome.error(), "cannot write ", quoted{s_.final_name.view()});
+    CKPT_TRY(watch());
+    s_.image_size = header.image_size;
+    return publish(s_, fd.get());
+  }
+
+  template <class Writer>
+  result<void> write_data(Writer& writer) {
+    result<void> outcome;
+    image::for_each<state::extents>(s_.metadata.view(), [&](const state::extents& t, bytes tail) {
+      if (!outcome.ok()) return;
+      outcome = t.object == 0 ? memory_.write(tail, writer) : write_content(t, tail, writer);
+    });
+    CKPT_TRY(outcome);
+    return writer.flush();
+  }
+
+  template <class Writer>
+  result<void> write_content(const state::extents& t, bytes tail, Writer& writer) {
+    CKPT_TRY(writer.flush());
+    const i32 descriptor = files_->unnamed()[t.object - 1].descriptor;
+    const sys::unique_fd fd(CKPT_TRY(files_->reopen(descriptor)));
+    const auto buffer = CKPT_TRY(s_.arena.take(64 * 1024));
+    sys::linux_files kernel;
+    for (u64 i = 0; i < t.count; ++i) {
+      const auto e = image::extent_at(tail, i);
+      for (u64 done = 0; done < e.length;) {
+        const u64 left = e.length - done;
+        const auto part = buffer.first(left < buffer.size() ? left : buffer.size());
+        // The last page of a file ends before the page does.
+        std::memset(part.data(), 0, part.size());
+        (void)CKPT_TRY(sys::pread_up_to(kernel, fd.get(), part, e.address + done));
+        CKPT_TRY(writer.put_data(part));
+        CKPT_TRY(writer.flush());
+        done += part.size();
+      }
+    }
+    return {};
+  }
+
+  static constexpr u64 sizeof_shown = u64{32} << 20;
+
+  session& s_;
+  u32 generation_;
+  memory_capture memory_;
+  state::files_capture* files_ = nullptr;
+  u64 data_size_ = 0;
+  sys::unique_fd program_;
+  fixed_text<64> path_;
+};
+
+}  // namespace ckpt::agent

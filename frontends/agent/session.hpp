@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+//
+// What the two tasks of a checkpoint tell each other: the thread that took the trigger, and the
+// helper, a process of its own that shares the program's memory. They take turns; `phase` says
+// whose turn it is.
+#pragma once
+
+#include "arena.hpp"
+#include "ckpt/base/text.hpp"
+#include "rseq_probe.hpp"
+
+namespace ckpt::agent {
+
+enum class phase : u32 {
+  starting,       // the helper is being made
+  freezing,       // helper: stop every thread but the triggering one
+  self_capture,   // triggering thread: what only a thread can say of itself
+  writing,        // helper: everything else, and the image
+  done,
+};
+
+/// A word that one task sets and another waits for. The wait has a bound, after which the waiter
+/// looks whether the other is still alive.
+class turn {
+ public:
+  [[nodiscard]] phase get() const {
+    return static_cast<phase>(__atomic_load_n(&word_, __ATOMIC_ACQUIRE));
+  }
+  void set(phase p) {
+    __atomic_store_n(&word_, static_cast<u32>(p), __ATOMIC_RELEASE);
+    (void)sys::futex_wake(&word_, 0x7fffffff);
+  }
+  /// False when alive() said no before the phase came.
+  template <class Alive>
+  bool wait_for(phase wanted, Alive&& alive) const {
+    for (;;) {
+      const u32 now = __atomic_load_n(&word_, __ATOMIC_ACQUIRE);
+      if (now >= static_cast<u32>(wanted)) return true;
+      if (!alive()) return __atomic_load_n(&word_, __ATOMIC_ACQUIRE) >= static_cast<u32>(wanted);
+      const sys::abi::timespec bound{0, 5'000'000};
+      (void)sys::futex_wait(&word_, now, &bound);
+    }
+  }
+
+ private:
+  u32 word_ = 0;
+};
+
+struct session {
+  agent::turn turn;
+  int helper = 0;   // its pid; the kernel clears it when the helper is gone (CLONE_CHILD_CLEARTID)
+  int program = 0;  // pid of the program, as it sees itself
+  int thread = 0;   // tid of the triggering thread
+  bool traced = false;  // by somebody else, so ptrace is not ours to use
+  rseq_registration rseq;  // only when traced
+  fixed_text<16> outer_pid;
+  fixed_text<32> proc;  // "/proc/PID", by the number that /proc uses
+  u64 clear_child_tid = 0;
+  u64 fs_base = 0;
+  u64 gs_base = 0;
+  u32 personality = 0;
+  u32 umask = 0;
+  sys::abi::ucontext* context = nullptr;
+  agent::arena arena;
+  format::metadata_builder metadata{{nullptr, nullptr}};
+  report why;
+  bool good = false;
+  fixed_text<4200> final_name;
+  fixed_text<4200> temporary_name;
+  bool temporary_exists = false;
+  u64 image_size = 0;
+  u64 started_ns = 0;
+
+  [[nodiscard]] bool helper_alive() const { return __atomic_load_n(&helper, __ATOMIC_ACQUIRE) != 0; }
+};
+
+}  // namespace ckpt::agent

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+//
+// What agent.S defines and what it calls.
+#pragma once
+
+#include "ckpt/image/handover.hpp"
+#include "ckpt/sys/abi.hpp"
+
+extern "C" {
+#define CKPT_HIDDEN [[gnu::visibility("hidden")]]
+CKPT_HIDDEN extern const std::byte agent_restarter[];
+CKPT_HIDDEN extern const std::byte agent_restarter_end[];
+CKPT_HIDDEN extern std::byte agent_scratch[];
+CKPT_HIDDEN extern std::byte agent_scratch_end[];
+CKPT_HIDDEN extern std::byte agent_trigger_stack_end[];
+CKPT_HIDDEN extern std::byte agent_starter_stack_end[];
+CKPT_HIDDEN extern std::byte agent_helper_stack_end[];
+CKPT_HIDDEN extern ckpt::u32 agent_busy;
+
+CKPT_HIDDEN void trigger_entry(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
+CKPT_HIDDEN void trigger_restorer();
+CKPT_HIDDEN long start_task(ckpt::u64 flags, void* stack_end, int* parent_tid, int* child_tid,
+                            void (*function)(void*), void* argument);
+CKPT_HIDDEN void agent_resume();
+
+CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
+CKPT_HIDDEN void resume_main(const ckpt::image::handover*);
+#undef CKPT_HIDDEN
+}

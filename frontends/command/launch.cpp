@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#include "launch.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "../agent/config.hpp"
+#include "program_file.hpp"
+
+namespace ckpt::command {
+namespace {
+
+constexpr int own_failure = 125;  // as env(1) and timeout(1) have it
+constexpr int not_executable = 126;
+constexpr int not_found = 127;
+
+/// Beside this program, installed or in the build tree.
+std::string library_path() {
+  char link[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", link, sizeof link);
+  if (size <= 0 || size == static_cast<ssize_t>(sizeof link)) return {};
+  std::string directory(link, static_cast<std::size_t>(size));
+  directory.erase(directory.rfind('/') + 1);
+  for (const char* relative : {CKPT_LIBRARY_FROM_BIN, CKPT_LIBRARY_IN_BUILD}) {
+    char resolved[PATH_MAX];
+    if (realpath((directory + relative).c_str(), resolved) != nullptr) return resolved;
+  }
+  return {};
+}
+
+std::string shown(const std::string& name) {
+  fixed_text<1024> text;
+  text.append(quoted{name});
+  return std::string(text.view());
+}
+
+int refuse_kind(const program_file& program) {
+  const std::string file = shown(program.interpreter.empty() ? program.path : program.interpreter);
+  switch (program.kind) {
+    case program_kind::statically_linked:
+      std::fprintf(stderr,
+                   "ckpt: %s is statically linked, which this version of ckpt cannot checkpoint; "
+                   "link it dynamically\n",
+                   file.c_str());
+      return own_failure;
+    case program_kind::other_architecture:
+      std::fprintf(stderr, "ckpt: %s is not an x86-64 program, which ckpt cannot checkpoint\n",
+                   file.c_str());
+      return own_failure;
+    case program_kind::privileged:
+      std::fprintf(stderr,
+                   "ckpt: %s is set-user-ID, set-group-ID or has capabilities; ckpt cannot "
+                   "checkpoint it\n",
+                   file.c_str());
+      return own_failure;
+    default: return 0;
+  }
+}
+
+}  // namespace
+
+int launch(const settings& options, char** command_line) {
+  const auto program = find_program(command_line[0]);
+  if (program.error != 0) {
+    std::fprintf(stderr, "ckpt: cannot run %s: %s\n", shown(command_line[0]).c_str(),
+                 std::strerror(program.error));
+    return program.error == ENOENT || program.error == ENOTDIR ? not_found : not_executable;
+  }
+  if (const int status = refuse_kind(program); status != 0) return status;
+  const std::string library = library_path();
+  if (library.empty()) {
+    std::fprintf(stderr, "ckpt: cannot find libckpt.so beside the ckpt command; install it again\n");
+    return own_failure;
+  }
+  // ld.so takes blanks and colons for separators in LD_PRELOAD and has no way to quote them.
+  if (library.find_first_of(" :") != std::string::npos) {
+    std::fprintf(stderr,
+                 "ckpt: %s: LD_PRELOAD cannot name a path with a blank or colon; install ckpt "
+                 "elsewhere\n",
+                 library.c_str());
+    return own_failure;
+  }
+
+  std::string launch_value;
+  const auto add = [&](std::string_view key, std::string_view value) {
+    if (!launch_value.empty()) launch_value += agent::launch_separator;
+    launch_value.append(key).append("=").append(value);
+  };
+  for (const auto& [key, value] : options) add(key, value);
+  std::string preload = library;
+  if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr && *users != '\0') {
+    add(agent::launch_preload, users);
+    preload.append(":").append(users);
+  } else if (launch_value.empty()) {
+    add("version", CKPT_VERSION);  // so that the agent knows who started it
+  }
+  setenv("LD_PRELOAD", preload.c_str(), 1);
+  setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1);
+  execvp(command_line[0], command_line);
+  const int error = errno;
+  std::fprintf(stderr, "ckpt: cannot run %s: %s\n", shown(command_line[0]).c_str(),
+               std::strerror(error));
+  return error == ENOENT ? not_found : not_executable;
+}
+
+}  // namespace ckpt::command

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#include "program_file.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+namespace ckpt::command {
+namespace {
+
+/// 0, or the errno with which execve(2) would refuse the file.
+int executable_error(const std::string& path) {
+  struct stat st {};
+  if (stat(path.c_str(), &st) != 0) return errno;
+  if (!S_ISREG(st.st_mode)) return EACCES;
+  if (access(path.c_str(), X_OK) != 0) return errno;
+  return 0;
+}
+
+std::string resolve(const std::string& name, int& error) {
+  if (name.empty() || name.find('/') != std::string::npos) {
+    error = executable_error(name);
+    return name;
+  }
+  const char* variable = std::getenv("PATH");
+  std::string_view rest = variable != nullptr ? variable : "/bin:/usr/bin";
+  error = ENOENT;
+  for (;;) {
+    const auto end = rest.find(':');
+    std::string directory(rest.substr(0, end));
+    if (directory.empty()) directory = ".";
+    const std::string candidate = directory + "/" + name;
+    const int found = executable_error(candidate);
+    if (found == 0) {
+      error = 0;
+      return candidate;
+    }
+    if (found == EACCES) error = EACCES;  // kept unless a later directory has it
+    if (end == std::string_view::npos) return name;
+    rest.remove_prefix(end + 1);
+  }
+}
+
+bool is_privileged(const std::string& path) {
+  struct stat st {};
+  if (stat(path.c_str(), &st) != 0) return false;
+  if ((st.st_mode & S_ISUID) != 0 && st.st_uid != geteuid()) return true;
+  if ((st.st_mode & S_ISGID) != 0 && (st.st_mode & S_IXGRP) != 0 && st.st_gid != getegid())
+    return true;
+  return geteuid() != 0 && getxattr(path.c_str(), "security.capability", nullptr, 0) > 0;
+}
+
+program_kind kind_of(const std::string& path, std::string& interpreter, int depth) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return program_kind::dynamic;  // executable but not readable: the kernel will see
+  char head[4096] = {};
+  const ssize_t size = read(fd, head, sizeof head - 1);
+  const auto done = [fd](program_kind kind) {
+    close(fd);
+    return kind;
+  };
+  if (size > 2 && head[0] == '#' && head[1] == '!' && depth < 5) {
+    const char* begin = head + 2 + std::strspn(head + 2, " \t");
+    interpreter.assign(begin, std::strcspn(begin, " \t\r\n"));
+    return done(kind_of(interpreter, interpreter, depth + 1));
+  }
+  Elf64_Ehdr elf{};
+  if (size < static_cast<ssize_t>(sizeof elf) || std::memcmp(head, ELFMAG, SELFMAG) != 0)
+    return done(program_kind::not_elf);
+  std::memcpy(&elf, head, sizeof elf);
+  if (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != EM_X86_64)
+    return done(program_kind::other_architecture);
+  if (is_privileged(path)) return done(program_kind::privileged);
+  for (unsigned i = 0; i < elf.e_phnum; ++i) {
+    Elf64_Phdr segment{};
+    const auto at = static_cast<off_t>(elf.e_phoff + i * sizeof segment);
+    if (pread(fd, &segment, sizeof segment, at) != static_cast<ssize_t>(sizeof segment)) break;
+    if (segment.p_type == PT_INTERP) return done(program_kind::dynamic);
+  }
+  return done(program_kind::statically_linked);
+}
+
+}  // namespace
+
+program_file find_program(const std::string& name) {
+  program_file found;
+  found.path = resolve(name, found.error);
+  if (found.error == 0) found.kind = kind_of(found.path, found.interpreter, 0);
+  return found;
+}
+
+}  // namespace ckpt::command

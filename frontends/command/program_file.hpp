@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+//
+// What kind of program a command line starts: found as a shell finds it, its interpreter followed,
+// its ELF header read, so that what LD_PRELOAD cannot reach is refused before it runs unprotected.
+#pragma once
+
+#include <string>
+
+namespace ckpt::command {
+
+enum class program_kind { dynamic, statically_linked, other_architecture, privileged, not_elf };
+
+struct program_file {
+  std::string path;         // of the file that was named
+  std::string interpreter;  // what #! leads to, empty for an ELF file
+  program_kind kind = program_kind::not_elf;
+  int error = 0;  // errno when it cannot be executed: ENOENT, EACCES, …
+};
+
+/// Looks in PATH when the name has no slash, as execvp(3) does.
+program_file find_program(const std::string& name);
+
+}  // namespace ckpt::command

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+//
+// What the restarter tells the agent when all memory is in place: the contract between two
+// programs that may come from different versions of ckpt (ckpt-restart of today, the agent in an
+// image of last year). Fields are only ever added at the end; `size` says how many there are.
+#pragma once
+
+#include "ckpt/base/range.hpp"
+
+namespace ckpt::image {
+
+enum class files_policy : u32 {
+  standard = 0,  // a file that grew stays; one that shrank, was replaced or is gone ends the restart
+  rewind = 1,    // a file that grew is cut to its saved length, the tail saved beside it
+  keep = 2,      // whatever is there is taken as it is
+};
+
+struct handover {
+  u32 size;
+  files_policy files;
+  u32 verbose;
+  u32 name_length;
+  /// What the image was called on the command line, for messages.
+  const char* name;
+  const std::byte* metadata;
+  u64 metadata_size;
+  /// Contents of deleted files: the extents of all objects above 0, one after the other.
+  const std::byte* contents;
+  u64 contents_size;
+  /// To be unmapped by the agent, but for what it keeps: the window the restarter lives in, and
+  /// the mapping of the contents.
+  range window;
+  range contents_mapping;
+  /// Part of the window that stays: the kernel's vDSO where it could not go back to its old place.
+  range keep;
+};
+
+/// The agent's entry, on its own stack, with interrupts of every kind blocked. Does not return.
+using agent_entry = void (*)(const handover*);
+
+}  // namespace ckpt::image

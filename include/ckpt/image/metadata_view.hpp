@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+//
+// The metadata of an image once its checksum is known to be good, and the rules it must obey.
+// Everything that loads or shows an image goes through validate(): after it, every address, offset
+// and count in the metadata can be used without another look.
+#pragma once
+
+#include "ckpt/base/text.hpp"
+#include "ckpt/format/all_records.hpp"
+#include "ckpt/format/header.hpp"
+
+namespace ckpt::image {
+
+/// Addresses a user program of this architecture may have with four-level page tables, and the
+/// five-level ones above. The kernel's own limit decides at mmap.
+inline constexpr u64 user_space_end = u64{1} << 56;
+inline constexpr i32 max_descriptor = 1 << 30;
+
+/// Calls visit(const Record&, bytes tail) for every record of that type, in order.
+template <class Record, class Visitor>
+void for_each(bytes metadata, Visitor&& visit) {
+  format::record_cursor cursor(metadata);
+  while (!cursor.done()) {
+    const auto view = cursor.next();
+    if (!view.ok()) return;
+    if (view->type != Record::record) continue;
+    const auto record = wire::decode<Record>(view->fixed);
+    if (record.ok()) visit(*record, view->tail);
+  }
+}
+
+/// The first record of that type; all fields zero when there is none.
+template <class Record>
+[[nodiscard]] Record first(bytes metadata) {
+  Record found{};
+  bool have = false;
+  for_each<Record>(metadata, [&](const Record& r, bytes) {
+    if (!have) found = r;
+    have = true;
+  });
+  return found;
+}
+
+[[nodiscard]] inline bytes text(bytes metadata, state::text_kind kind) {
+  bytes found;
+  for_each<state::text>(metadata, [&](const state::text& t, bytes tail) {
+    if (t.kind == kind) found = tail;
+  });
+  return found;
+}
+
+/// The i-th extent of a table's tail.
+[[nodiscard]] inline state::extent extent_at(bytes tail, u64 i) {
+  state::extent e{};
+  std::memcpy(&e, tail.data() + i * sizeof e, sizeof e);
+  return e;
+}
+
+/// The header of this format version, with all its offsets in order and in place.
+/// file_size is the size of the file, or header.image_size where it cannot be known (a pipe).
+inline result<void> validate_header(const format::file_header& h, u64 file_size, report& why) {
+  using format::feature;
+  if (h.signature != format::image_magic) return why.refuse("not a ckpt image");
+  if (h.major != format::version_major)
+    return why.refuse("format version ", h.major.get(), ".", h.minor.get(),
+                      " is not one this ckpt reads (", format::version_major,
+                      ".x); use the ckpt that wrote it or a newer one");
+  if (h.header_checksum != format::own_checksum(h))
+    return why.refuse("the header is damaged (checksum mismatch)");
+  if (h.machine != format::machine::x86_64)
+    return why.refuse("made for another architecture (ELF machine ",
+                      static_cast<u16>(h.machine.get()), ")");
+  if (h.page_shift != 12) return why.refuse("made with another page size");
+  if (!valid(h.features)) return why.refuse("uses a feature this ckpt does not know");
+  if (h.features.has(feature::being_updated)) return why.refuse("incomplete: it was being written");
+  if (file_size < h.image_size)
+    return why.refuse("cut off: ", file_size, " of ", h.image_size.get(), " bytes");
+  if (file_size > h.image_size)
+    return why.refuse("followed by ", file_size - h.image_size, " bytes that do not belong to it");
+  const auto in_order = [&] {
+    const auto window = range::at(h.window_address, h.window_size);
+    const auto metadata = range::at(h.metadata_offset, h.metadata_size);
+    const auto data = range::at(h.data_offset, h.data_size);
+    const auto table = range::at(h.table_offset, h.table_size);
+    if (!window || !metadata || !data || !table) return false;
+    if (!is_page_aligned(window->begin) || !is_page_aligned(window->end) || window->empty() ||
+        window->end > user_space_end)
+      return false;
+    if (!is_page_aligned(metadata->begin) || !is_page_aligned(data->begin) ||
+        !is_page_aligned(data->end) || h.metadata_size > format::max_metadata_size)
+      return false;
+    // The second comparison keeps page_up() from wrapping.
+    if (h.header_size < sizeof h || metadata->begin < format::header_offset + h.header_size ||
+        data->begin < metadata->end || data->begin != page_up(metadata->end) ||
+        table->begin != data->end)
+      return false;
+    if (h.block_size < page_size || h.block_size > (u64{1} << 24) ||
+        !is_page_aligned(h.block_size))
+      return false;
+    const u64 blocks = h.data_size / h.block_size + (h.data_size % h.block_size != 0 ? 1 : 0);
+    return h.table_size == blocks * sizeof(u64) &&
+           h.image_size - table->end == sizeof(format::trailer) && h.image_size >= table->end;
+  };
+  if (!in_order()) return why.refuse("the header is malformed");
+  return {};
+}
+
+namespace detail {
+
+class metadata_rules {
+ public:
+  metadata_rules(const format::file_header& h, report& why) : h_(h), why_(why) {}
+
+  result<void> check(bytes metadata) {
+    format::record_cursor cursor(metadata);
+    while (!cursor.done()) {
+      const auto view = cursor.next();
+      if (!view.ok()) return why_.refuse("a record is cut off or malformed");
+      const auto known = format::visit_record(*view, [](const auto&) {});
+      if (known.error() == errc::not_found) {
+        if (view->critical)
+          return why_.refuse("has a record of unknown type ", static_cast<u16>(view->type),
+                             "; it was made by a newer ckpt");
+        continue;
+      }
+      if (!known.ok())
+        return why_.refuse("a record of type ", static_cast<u16>(view->type), " is malformed");
+      CKPT_TRY(visit(*view));
+    }
+    if (hosts_ != 1 || processes_ != 1 || layouts_ != 1 || cpus_ != 1 || threads_ == 0 ||
+        memory_tables_ != 1)
+      return why_.refuse("a record that must be there once is missing or repeated");
+    if (wanted_contents_ > contents_) return why_.refuse("the contents of a file are missing");
+    if (data_ != h_.data_size) return why_.refuse("the extents do not cover the data");
+    return extents_within_segments(metadata);
+  }
+
+ private:
+  template <class Record>
+  static Record as(const format::record_view& view) {
+    return *wire::decode<Record>(view.fixed);
+  }
+
+  result<void> visit(const format::record_view& view) {
+    using format::record_type;
+    switch (view.type) {
+      case record_type::host: ++hosts_; break;
+      case record_type::process: ++processes_; break;
+      case record_type::memory_layout: ++layouts_; break;
+      case record_type::cpu: ++cpus_; break;
+      case record_type::thread: ++threads_; break;
+      case record_type::segment: return segment(as<state::segment>(view));
+      case record_type::extents: return table(as<state::extents>(view), view.tail);
+      case record_type::open_file: {
+        const auto f = as<state::open_file>(view);
+        if (f.id != open_files_++ || f.stdio > 2)
+          return why_.refuse("the open files are out of order");
+        if (f.content > wanted_contents_) wanted_contents_ = f.content;
+        break;
+      }
+      case record_type::descriptor: {
+        const auto d = as<state::descriptor>(view);
+        if (d.number <= last_descriptor_ || d.number > max_descriptor ||
+            d.open_file >= open_files_)
+          return why_.refuse("the descriptors are out of order");
+        last_descriptor_ = d.number;
+        break;
+      }
+      case record_type::file_lock:
+        if (as<state::file_lock>(view).open_file >= open_files_)
+          return why_.refuse("a lock on no file");
+        break;
+      case record_type::signal_action: {
+        const u32 signal = as<state::signal_action>(view).signal;
+        if (signal < 1 || signal > 64) return why_.refuse("a signal that does not exist");
+        break;
+      }
+      case record_type::pending_signal: {
+        const i32 signal = as<state::pending_signal>(view).signal;
+        if (signal < 1 || signal > 64) return why_.refuse("a signal that does not exist");
+        break;
+      }
+      default: break;
+    }
+    return {};
+  }
+
+  result<void> segment(const state::segment& s) {
+    const auto where = range::at(s.address, s.length);
+    if (!where || where->empty() || !is_page_aligned(where->begin) ||
+        !is_page_aligned(where->end) || where->end > user_space_end || where->begin < page_size)
+      return why_.refuse("a segment has an impossible address");
+    if (where->begin < segments_end_) return why_.refuse("the segments overlap or are out of order");
+    segments_end_ = where->end;
+    if (where->overlaps({h_.window_address, h_.window_address + h_.window_size}))
+      return why_.refuse("segment ", address_range{where->begin, where->end},
+                         " lies where the restarter is");
+    return {};
+  }
+
+  result<void> table(const state::extents& t, bytes tail) {
+    if (t.object == 0) ++memory_tables_;
+    else if (t.object != ++contents_) return why_.refuse("file contents are out of order");
+    if (t.count > tail.size() / sizeof(state::extent) ||
+        tail.size() != t.count * sizeof(state::extent))
+      return why_.refuse("a table of extents has the wrong size");
+    u64 end = 0;
+    for (u64 i = 0; i < t.count; ++i) {
+      const auto e = extent_at(tail, i);
+      const auto where = range::at(e.address, e.length);
+      if (!where || where->empty() || !is_page_aligned(where->begin) ||
+          !is_page_aligned(where->end) || where->begin < end || where->end > (u64{1} << 62))
+        return why_.refuse("an extent has an impossible address");
+      end = where->end;
+      if (e.data != data_ || e.length > h_.data_size - data_)
+        return why_.refuse("an extent lies outside the data");
+      data_ += e.length;
+    }
+    return {};
+  }
+
+  /// Both lists ascend, so one walk is enough.
+  result<void> extents_within_segments(bytes metadata) {
+    bytes table;
+    image::for_each<state::extents>(metadata, [&](const state::extents& t, bytes tail) {
+      if (t.object == 0) table = tail;
+    });
+    u64 i = 0;
+    const u64 n = table.size() / sizeof(state::extent);
+    bool good = true;
+    image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
+      const u64 end = s.address + s.length;
+      for (; i < n; ++i) {
+        const auto e = extent_at(table, i);
+        if (e.address >= end) break;
+        if (e.address < s.address || e.address + e.length > end) good = false;
+        if (s.kind == state::segment_kind::vvar) good = false;
+      }
+    });
+    if (!good || i != n) return why_.refuse("an extent lies outside every segment");
+    return {};
+  }
+
+  const format::file_header& h_;
+  report& why_;
+  u64 hosts_ = 0, processes_ = 0, layouts_ = 0, cpus_ = 0, threads_ = 0, memory_tables_ = 0;
+  u64 contents_ = 0, wanted_contents_ = 0, segments_end_ = 0, data_ = 0;
+  u32 open_files_ = 0;
+  i32 last_descriptor_ = -1;
+};
+
+}  // namespace detail
+
+/// Context: any, no libc
+inline result<void> validate_metadata(const format::file_header& h, bytes metadata, report& why) {
+  if (metadata.size() != h.metadata_size || format::checksum(metadata) != h.metadata_checksum)
+    return why.refuse("the metadata is damaged (checksum mismatch)");
+  return detail::metadata_rules(h, why).check(metadata);
+}
+
+/// Context: any, no libc
+inline result<void> validate_trailer(const format::file_header& h, const format::trailer& t,
+                                     u64 table_checksum, report& why) {
+  if (t.signature != format::trailer_magic || t.id != h.id || t.image_size != h.image_size ||
+      t.trailer_checksum != format::own_checksum(t))
+    return why.refuse("the end of the image is damaged or belongs to another");
+  if (t.table_checksum != table_checksum)
+    return why.refuse("the checksums of the data are damaged (checksum mismatch)");
+  return {};
+}
+
+}  // namespace ckpt::image

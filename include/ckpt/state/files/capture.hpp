@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: MIT
+//
+// Finds every descriptor of the frozen program and describes it, or names the first that cannot
+// come back. Everything is seen through /proc/PID/fd and fdinfo, so nothing of the program's own
+// table is touched: opening and closing a file in that table would drop its POSIX locks.
+#pragma once
+
+#include <cstring>
+
+#include "ckpt/base/text.hpp"
+#include "ckpt/format/checksum.hpp"
+#include "ckpt/format/metadata.hpp"
+#include "ckpt/maps/name.hpp"
+#include "ckpt/proc/fdinfo.hpp"
+#include "ckpt/state/files/records.hpp"
+#include "ckpt/sys/file.hpp"
+
+namespace ckpt::state {
+
+/// A file without a name whose contents go into the image.
+struct unnamed_content {
+  i32 descriptor;  // one that refers to it
+  u64 size;
+};
+
+class files_capture {
+ public:
+  static constexpr u32 max_unnamed = 64;
+
+  /// `proc` is "/proc/PID" of the program; `pid` its number for kcmp(2). `scratch` holds the names
+  /// and tables of the walk, at least 64 KiB.
+  files_capture(std::string_view proc, int pid, mutable_bytes scratch)
+      : proc_(proc), pid_(pid), scratch_(scratch) {}
+
+  // Context: helper, all threads frozen
+  result<void> capture(format::metadata_builder& out, report& why) {
+    CKPT_TRY(list(why));
+    for (u32 i = 0; i < count_; ++i) CKPT_TRY(look_at(entries_[i], why));
+    CKPT_TRY(find_groups(why));
+    for (u32 i = 0; i < count_; ++i)
+      if (entries_[i].first == i) CKPT_TRY(describe_file(entries_[i], out, why));
+    for (u32 i = 0; i < count_; ++i) {
+      descriptor d{};
+      d.number = entries_[i].fd;
+      d.open_file = entries_[entries_[i].first].id;
+      d.flags = (entries_[i].info.flags & sys::abi::o_cloexec) != 0 ? 1u : 0u;
+      CKPT_TRY(out.add(d));
+    }
+    for (u32 i = 0; i < count_; ++i)
+      if (entries_[i].first == i) CKPT_TRY(describe_locks(entries_[i], out, why));
+    return {};
+  }
+
+  [[nodiscard]] std::span<const unnamed_content> unnamed() const { return {unnamed_, unnamed_count_}; }
+
+  /// Opens the file behind a descriptor of the program for reading.
+  // Context: helper, all threads frozen
+  result<int> reopen(i32 fd) {
+    return sys::openat(sys::abi::at_fdcwd, path_of("/fd/", fd),
+                       sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock |
+                           sys::abi::o_noctty);
+  }
+
+ private:
+  struct entry {
+    i32 fd;
+    u32 first;  // index of the lowest descriptor with the same open file
+    u32 id;
+    u32 stdio;
+    proc::fdinfo info;
+    sys::abi::stat st;
+    file_kind kind;
+  };
+
+  const char* path_of(std::string_view directory, i64 number = -1) {
+    path_.clear();
+    path_.append(proc_).append(directory);
+    if (number >= 0) path_.append(number);
+    return path_.c_str();
+  }
+
+  result<void> list(report& why) {
+    const auto opened = sys::openat(sys::abi::at_fdcwd, path_of("/fd"),
+                                    sys::abi::o_rdonly | sys::abi::o_directory | sys::abi::o_cloexec);
+    if (!opened.ok()) return why.explain(opened.error(), "cannot list ", path_.view());
+    const sys::unique_fd dir(*opened);
+    constexpr u64 list_size = 8192;
+    entries_ = reinterpret_cast<entry*>(scratch_.data() + list_size);
+    capacity_ = static_cast<u32>((scratch_.size() - list_size) / sizeof(entry));
+    for (;;) {
+      const u64 got = CKPT_TRY(sys::getdents64(dir.get(), scratch_.data(), list_size));
+      if (got == 0) break;
+      for (u64 at = 0; at < got;) {
+        sys::abi::dirent64 d{};
+        std::memcpy(&d, scratch_.data() + at, sys::abi::dirent64_name_offset);
+        const char* name =
+            reinterpret_cast<const char*>(scratch_.data() + at + sys::abi::dirent64_name_offset);
+        at += d.d_reclen;
+        const auto number = parse_number(name);
+        if (!number.ok()) continue;
+        if (count_ == capacity_) return why.refuse("more than ", capacity_, " descriptors are open");
+        entry& e = entries_[count_++];
+        e = {};
+        e.fd = static_cast<i32>(*number);
+      }
+    }
+    // The kernel lists them in order; the format wants it so.
+    for (u32 i = 1; i < count_; ++i)
+      for (u32 k = i; k > 0 && entries_[k].fd < entries_[k - 1].fd; --k)
+        std::swap(entries_[k], entries_[k - 1]);
+    return {};
+  }
+
+  /// The text of fdinfo, in text_.
+  result<std::string_view> read_info(i32 fd) {
+    const sys::unique_fd info(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path_of("/fdinfo/", fd),
+                                                   sys::abi::o_rdonly | sys::abi::o_cloexec)));
+    sys::linux_files kernel;
+    const u64 size = CKPT_TRY(
+        sys::read_up_to(kernel, info.get(), std::as_writable_bytes(std::span(text_))));
+    return std::string_view(text_, size);
+  }
+
+  result<std::string_view> link_of(i32 fd) {
+    const u64 size = CKPT_TRY(sys::readlinkat(sys::abi::at_fdcwd, path_of("/fd/", fd), link_,
+                                              sizeof link_ - 1));
+    link_[size] = '\0';
+    return std::string_view(link_, size);
+  }
+
+  errc refuse(const entry& e, report& why, std::string_view what, std::string_view cure) {
+    const auto link = link_of(e.fd);
+    return why.refuse("descriptor ", e.fd, " is ", what, " (",
+                      quoted{link.ok() ? *link : std::string_view("?")}, "); ", cure);
+  }
+
+  result<void> look_at(entry& e, report& why) {
+    const auto text = read_info(e.fd);
+    if (!text.ok()) return why.explain(text.error(), "cannot look at descriptor ", e.fd);
+    const auto info = proc::parse_fdinfo(*text);
+    if (!info.ok()) return why.explain(info.error(), "cannot read fdinfo of descriptor ", e.fd);
+    e.info = *info;
+    if (auto r = sys::newfstatat(sys::abi::at_fdcwd, path_of("/fd/", e.fd), e.st, 0); !r.ok())
+      return why.explain(r.error(), "cannot look at descriptor ", e.fd);
+    return {};
+  }
+
+  static bool same_file(const entry& a, const entry& b) {
+    return a.st.st_dev == b.st.st_dev && a.st.st_ino == b.st.st_ino;
+  }
+
+  /// dup'ed descriptors share one open file; only kcmp(2) can tell.
+  result<void> find_groups(report& why) {
+    for (u32 i = 0; i < count_; ++i) {
+      entries_[i].first = i;
+      for (u32 k = 0; k < i; ++k) {
+        if (entries_[k].first != k || !same_file(entries_[i], entries_[k])) continue;
+        const auto order = sys::kcmp(pid_, pid_, sys::abi::kcmp_file,
+                                     static_cast<u64>(entries_[i].fd),
+                                     static_cast<u64>(entries_[k].fd));
+        if (!order.ok())
+          return why.explain(order.error(), "cannot compare descriptors ", entries_[k].fd, " and ",
+                             entries_[i].fd, " (kcmp(2) is not permitted or not in this kernel)");
+        if (*order == 0) {
+          entries_[i].first = k;
+          break;
+        }
+      }
+    }
+    return {};
+  }
+
+  [[nodiscard]] static bool is_stdio(const entry& e) { return e.fd <= 2; }
+
+  /// A terminal, pipe or socket whose other end is not ours: one of 0–2, or the same file again.
+  bool from_outside(entry& e) {
+    for (u32 i = 0; i < count_; ++i) {
+      const entry& other = entries_[i];
+      if (!is_stdio(other) || !same_file(e, other)) continue;
+      if ((other.info.flags & 3u) != (e.info.flags & 3u)) continue;
+      e.stdio = static_cast<u32>(other.fd);
+      return true;
+    }
+    return false;
+  }
+  /// Both ends of a pipe in one process: it carries bytes that nobody outside can bring back.
+  bool is_internal_pipe(const entry& e) const {
+    for (u32 i = 0; i < count_; ++i)
+      if (same_file(entries_[i], e) && (entries_[i].info.flags & 3u) != (e.info.flags & 3u))
+        return true;
+    return false;
+  }
+
+  static bool is_memory_device(u64 device) {
+    return device == maps::device_number(1, 3) || device == maps::device_number(1, 5) ||
+           device == maps::device_number(1, 7) || device == maps::device_number(1, 8) ||
+           device == maps::device_number(1, 9) || device == maps::device_number(5, 0);
+  }
+  bool is_terminal(const entry& e) {
+    const sys::unique_fd fd(reopen(e.fd).value_or(-1));
+    u8 termios[64];
+    constexpr unsigned long tcgets = 0x5401;
+    return fd && sys::ioctl(fd.get(), tcgets, &termios[0]).ok();
+  }
+
+  result<void> classify(entry& e, std::string_view link, report& why) {
+    using namespace sys::abi;
+    constexpr std::string_view close_it =
+        "close it before the checkpoint, or wait until the program has";
+    if ((e.info.flags & u32{o_async}) != 0)
+      return refuse(e, why, "set to send signals (O_ASYNC)", close_it);
+    switch (e.st.st_mode & s_ifmt) {
+      case s_ifreg:
+        if (link.starts_with("/memfd:")) return refuse(e, why, "a memory file", close_it);
+        if (link.starts_with("/proc/") || link.starts_with("/sys/"))
+          e.kind = file_kind::kernel_file;
+        else if (e.st.st_nlink == 0 || maps::is_deleted(link))
+          e.kind = file_kind::deleted;
+        else
+          e.kind = file_kind::regular;
+        return {};
+      case s_ifdir:
+        if (e.st.st_nlink == 0) return refuse(e, why, "a deleted directory", close_it);
+        e.kind = link.starts_with("/proc/") || link.starts_with("/sys/") ? file_kind::kernel_file
+                                                                         : file_kind::directory;
+        return {};
+      case s_ifchr:
+        if (is_memory_device(e.st.st_rdev)) {
+          e.kind = file_kind::device;
+          return {};
+        }
+        if (!is_terminal(e)) return refuse(e, why, "a device", close_it);
+        e.kind = file_kind::outside;
+        if (!from_outside(e) && !any_stdio_terminal(e))
+          return refuse(e, why, "a terminal that is not its standard input or output", close_it);
+        return {};
+      case s_ififo:
+        e.kind = file_kind::outside;
+        if (is_internal_pipe(e)) return refuse(e, why, "a pipe within the program", close_it);
+        if (!link.starts_with("pipe:") || !from_outside(e))
+          return refuse(e, why, "a pipe", close_it);
+        return {};
+      case s_ifsock:
+        e.kind = file_kind::outside;
+        if (!from_outside(e)) return refuse(e, why, "a socket", close_it);
+        return {};
+      default:
+        return refuse(e, why, "of a kind that cannot be saved", close_it);
+    }
+  }
+
+  /// A terminal that 0, 1 or 2 has with another access mode.
+  bool any_stdio_terminal(entry& e) {
+    for (u32 i = 0; i < count_; ++i)
+      if (is_stdio(entries_[i]) && same_file(entries_[i], e)) {
+        e.stdio = static_cast<u32>(entries_[i].fd);
+        return true;
+      }
+    return false;
+  }
+
+  result<void> describe_file(entry& e, format::metadata_builder& out, report& why) {
+    const auto link = link_of(e.fd);
+    if (!link.ok()) return why.explain(link.error(), "cannot read the path of descriptor ", e.fd);
+    CKPT_TRY(classify(e, *link, why));
+    e.id = next_id_++;
+    open_file f{};
+    f.id = e.id;
+    f.kind = e.kind;
+    f.flags = e.info.flags & ~u32{sys::abi::o_cloexec};
+    f.mode = e.st.st_mode;
+    f.offset = e.info.position;
+    f.size = static_cast<u64>(e.st.st_size);
+    f.modified_ns = static_cast<i64>(e.st.st_mtime_sec * 1'000'000'000 + e.st.st_mtime_nsec);
+    f.device = e.st.st_dev;
+    f.inode = e.st.st_ino;
+    f.stdio = e.stdio;
+    std::string_view path = *link;
+    if (e.kind == file_kind::regular) {
+      sys::abi::stat named{};
+      if (!sys::newfstatat(sys::abi::at_fdcwd, link_, named, 0).ok() ||
+          named.st_ino != e.st.st_ino || named.st_dev != e.st.st_dev) {
+        f.kind = file_kind::deleted;  // hidden or replaced: its name leads elsewhere
+        e.kind = file_kind::deleted;
+      } else {
+        fingerprint(e, f);
+      }
+    }
+    if (e.kind == file_kind::deleted) {
+      path = maps::without_deleted(path);
+      CKPT_TRY(take_content(e, f, why));
+    }
+    if (e.kind == file_kind::kernel_file) path = as_self(path);
+    return out.add(f, bytes_of_text(path));
+  }
+
+  /// Two descriptors may have opened the same unnamed file: then they share its contents too.
+  result<void> take_content(const entry& e, open_file& f, report& why) {
+    if (const sys::unique_fd readable(reopen(e.fd).value_or(-1)); !readable)
+      return refuse(e, why, "a deleted file that cannot be read", "give it a name or close it");
+    for (u32 i = 0; i < count_; ++i) {
+      const entry& other = entries_[i];
+      if (&other == &e) break;
+      if (other.first == i && other.kind == file_kind::deleted && same_file(other, e))
+        return refuse(e, why, "a deleted file that is open twice", "give it a name or close one");
+    }
+    if (unnamed_count_ == max_unnamed)
+      return why.refuse("more than ", max_unnamed, " deleted files are open");
+    unnamed_[unnamed_count_++] = {e.fd, static_cast<u64>(e.st.st_size)};
+    f.content = u64{unnamed_count_};
+    return {};
+  }
+
+  /// /proc/1234/… of the program itself is whatever process it is after a restart.
+  std::string_view as_self(std::string_view path) {
+    if (!path.starts_with(proc_) || path.size() <= proc_.size() || path[proc_.size()] != '/')
+      return path;
+    self_path_.clear();
+    self_path_.append("/proc/self").append(path.substr(proc_.size()));
+    return self_path_.view();
+  }
+
+  void fingerprint(const entry& e, open_file& f) {
+    const sys::unique_fd fd(reopen(e.fd).value_or(-1));
+    if (!fd) return;
+    sys::linux_files kernel;
+    std::byte buffer[fingerprint_bytes];
+    const u64 n = f.size < sizeof buffer ? f.size.get() : sizeof buffer;
+    const mutable_bytes part(buffer, n);
+    if (sys::pread_up_to(kernel, fd.get(), part, 0).value_or(0) == n)
+      f.head_checksum = format::checksum(part);
+    if (sys::pread_up_to(kernel, fd.get(), part, f.size - n).value_or(0) == n)
+      f.tail_checksum = format::checksum(part);
+  }
+
+  result<void> describe_locks(const entry& e, format::metadata_builder& out, report& why) {
+    const auto text = read_info(e.fd);
+    if (!text.ok()) return why.explain(text.error(), "cannot look at descriptor ", e.fd);
+    const bool first_of_file = [&] {
+      for (u32 i = 0; i < count_; ++i)
+        if (same_file(entries_[i], e)) return &entries_[i] == &e;
+      return true;
+    }();
+    const auto outcome = proc::for_each_lock(*text, [&](const proc::file_lock& l) -> result<void> {
+      if (l.kind == proc::lock_kind::lease)
+        return why.refuse("descriptor ", e.fd, " holds a lease; release it before the checkpoint");
+      // A POSIX lock belongs to the process: every descriptor of the file shows it.
+      if (l.kind == proc::lock_kind::posix && !first_of_file) return {};
+      file_lock record{};
+      record.open_file = e.id;
+      record.kind = l.kind == proc::lock_kind::posix ? lock_kind::posix
+                    : l.kind == proc::lock_kind::ofd ? lock_kind::open_file_description
+                                                     : lock_kind::flock;
+      record.exclusive = l.write ? 1u : 0u;
+      record.start = l.start;
+      record.length = l.to_eof ? 0 : l.end - l.start + 1;
+      return out.add(record);
+    });
+    if (!outcome.ok())
+      return why.explain(outcome.error(), "cannot read the locks of descriptor ", e.fd);
+    return {};
+  }
+
+  std::string_view proc_;
+  int pid_;
+  mutable_bytes scratch_;
+  entry* entries_ = nullptr;
+  u32 capacity_ = 0;
+  u32 count_ = 0;
+  u32 next_id_ = 0;
+  unnamed_content unnamed_[max_unnamed] = {};
+  u32 unnamed_count_ = 0;
+  fixed_text<96> path_;
+  fixed_text<4200> self_path_;
+  char link_[4200];
+  char text_[8192];
+};
+
+}  // namespace ckpt::state

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+//
+// Descriptors as the image has them. Three things that programs take for one are kept apart, as
+// the kernel does: a descriptor (a number with close-on-exec), the open file it refers to (offset
+// and flags, shared by dup), and the locks on the file below.
+#pragma once
+
+#include "ckpt/format/record.hpp"
+
+namespace ckpt::state {
+
+enum class file_kind : u32 {
+  regular = 1,      // reopened by path
+  deleted = 2,      // a file without a name: its contents travel in the image
+  directory = 3,    // reopened by path
+  device = 4,       // null, zero, full, random, urandom, tty: reopened by path
+  outside = 5,      // terminal, pipe or socket on 0–2: comes from whoever restarts
+  kernel_file = 6,  // below /proc or /sys: reopened by path, never compared
+};
+constexpr bool legal(file_kind k) { return k >= file_kind::regular && k <= file_kind::kernel_file; }
+
+struct open_file {
+  static constexpr auto record = format::record_type::open_file;
+  wire::le<u32> id;
+  wire::le<file_kind> kind;
+  wire::le<u32> flags;
+  wire::le<u32> mode;
+  wire::le<i64> offset;
+  wire::le<u64> size;
+  wire::le<i64> modified_ns;
+  wire::le<u64> device;
+  wire::le<u64> inode;
+  wire::le<u64> content;
+  wire::le<u64> head_checksum;
+  wire::le<u64> tail_checksum;
+  wire::le<u32> stdio;
+  wire::reserved<4> reserved;
+};
+
+struct descriptor {
+  static constexpr auto record = format::record_type::descriptor;
+  wire::le<i32> number;
+  wire::le<u32> open_file;
+  wire::le<u32> flags;
+  wire::reserved<4> reserved;
+};
+
+enum class lock_kind : u32 { posix = 1, open_file_description = 2, flock = 3 };
+constexpr bool legal(lock_kind k) { return k >= lock_kind::posix && k <= lock_kind::flock; }
+
+struct file_lock {
+  static constexpr auto record = format::record_type::file_lock;
+  wire::le<u32> open_file;
+  wire::le<lock_kind> kind;
+  wire::le<u32> exclusive;
+  wire::reserved<4> reserved;
+  wire::le<u64> start;
+  wire::le<u64> length;
+};
+
+/// The bytes at each end of a file that its fingerprint covers.
+inline constexpr u64 fingerprint_bytes = 4096;
+
+}  // namespace ckpt::state
+
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::open_file, id, kind, flags, mode, offset, size, modified_ns,
+                        device, inode, content, head_checksum, tail_checksum, stdio, reserved);
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::descriptor, number, open_file, flags, reserved);
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::file_lock, open_file, kind, exclusive, reserved, start,
+                        length);
+
+namespace ckpt::wire {
+template <>
+inline constexpr auto describe<state::open_file> = description<14>{
+    "open_file",
+    "One open file description (open(2)). The tail is its path.",
+    {"number by which descriptors and locks refer to it, counted from 0",
+     "1 regular, 2 deleted, 3 directory, 4 device, 5 outside, 6 kernel file",
+     "status flags, as F_GETFL of fcntl(2) gives them", "st_mode", "file offset",
+     "st_size at the checkpoint", "st_mtim in nanoseconds", "st_dev", "st_ino",
+     "object number of the extents that hold its contents, 0 for none",
+     "XXH3-64 of the first 4096 bytes, 0 when they could not be read",
+     "XXH3-64 of the last 4096 bytes, 0 when they could not be read",
+     "for an outside file: which of descriptors 0, 1, 2 it was", "zero"}};
+template <>
+inline constexpr auto describe<state::descriptor> = description<4>{
+    "descriptor",
+    "One file descriptor.",
+    {"the number", "id of its open_file", "FD_CLOEXEC 1", "zero"}};
+template <>
+inline constexpr auto describe<state::file_lock> = description<6>{
+    "file_lock",
+    "One lock the program held.",
+    {"id of an open_file of that file", "1 fcntl F_SETLK, 2 fcntl F_OFD_SETLK, 3 flock(2)",
+     "1 for a write or exclusive lock", "zero", "first byte", "bytes, 0 to the end of the file"}};
+}  // namespace ckpt::wire
+
+namespace ckpt::state {
+static_assert(wire::laid_out_in<open_file, 88>());
+static_assert(wire::laid_out_in<descriptor, 16>());
+static_assert(wire::laid_out_in<file_lock, 32>());
+}  // namespace ckpt::state

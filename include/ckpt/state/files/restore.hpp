@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: MIT
+//
+// Puts the descriptors back. First everything is looked at and compared, so that a file that is
+// gone or replaced ends the restart before anything outside has changed; then files are opened
+// under free numbers and moved to theirs. Locks come last: closing any descriptor of a file would
+// drop its POSIX locks.
+#pragma once
+
+#include <cstring>
+
+#include "ckpt/base/text.hpp"
+#include "ckpt/image/handover.hpp"
+#include "ckpt/image/metadata_view.hpp"
+#include "ckpt/sys/file.hpp"
+
+namespace ckpt::state {
+
+class files_restore {
+ public:
+  files_restore(const image::handover& h, report& why)
+      : policy_(h.files), metadata_(h.metadata, h.metadata_size),
+        contents_(h.contents, h.contents_size), why_(why) {}
+
+  /// Looks, changes nothing.
+  // Context: agent, in restored memory
+  result<void> check() {
+    return each_file([&](const open_file& f, std::string_view path) -> result<void> {
+      if (f.kind != file_kind::regular) return {};
+      return check_regular(f, path);
+    });
+  }
+
+  // Context: agent, in restored memory
+  result<void> restore() {
+    CKPT_TRY(park_outside());
+    CKPT_TRY(close_all_others());
+    CKPT_TRY(each_file([&](const open_file& f, std::string_view path) { return open(f, path); }));
+    for (const int fd : parked_)
+      if (fd >= 0) (void)sys::close(fd);
+    return restore_locks();
+  }
+
+ private:
+  template <class Visitor>
+  result<void> each_file(Visitor&& visit) {
+    result<void> outcome;
+    image::for_each<open_file>(metadata_, [&](const open_file& f, bytes tail) {
+      if (outcome.ok()) outcome = visit(f, text_of_bytes(tail));
+    });
+    return outcome;
+  }
+  template <class Visitor>
+  void each_descriptor(Visitor&& visit) {
+    image::for_each<descriptor>(metadata_, [&](const descriptor& d, bytes) { visit(d); });
+  }
+  bool is_wanted(i32 fd) {
+    bool wanted = false;
+    each_descriptor([&](const descriptor& d) { wanted = wanted || d.number == fd; });
+    return wanted;
+  }
+
+  const char* terminated(std::string_view path) {
+    path_.clear();
+    path_.append(path);
+    return path_.c_str();
+  }
+
+  bool same_bytes(const open_file& f, const char* path) {
+    if (f.head_checksum == 0 && f.tail_checksum == 0) return false;
+    const sys::unique_fd fd(
+        sys::openat(sys::abi::at_fdcwd, path,
+                    sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock)
+            .value_or(-1));
+    if (!fd) return false;
+    sys::linux_files kernel;
+    std::byte buffer[fingerprint_bytes];
+    const u64 n = f.size < sizeof buffer ? f.size.get() : sizeof buffer;
+    const mutable_bytes part(buffer, n);
+    return sys::pread_up_to(kernel, fd.get(), part, 0).value_or(0) == n &&
+           format::checksum(part) == f.head_checksum &&
+           sys::pread_up_to(kernel, fd.get(), part, f.size - n).value_or(0) == n &&
+           format::checksum(part) == f.tail_checksum;
+  }
+
+  result<void> check_regular(const open_file& f, std::string_view path) {
+    if (policy_ == image::files_policy::keep) return {};
+    constexpr std::string_view cure = " (put it back, or restart with --files=keep)";
+    sys::abi::stat now{};
+    const char* name = terminated(path);
+    if (auto r = sys::newfstatat(sys::abi::at_fdcwd, name, now, 0); !r.ok()) {
+      if (r.error() == errc::no_entry)
+        return why_.refuse("file ", quoted{path}, " has vanished", cure);
+      return why_.explain(r.error(), "cannot look at file ", quoted{path});
+    }
+    if ((now.st_mode & sys::abi::s_ifmt) != sys::abi::s_ifreg)
+      return why_.refuse("file ", quoted{path}, " was replaced by something else", cure);
+    const u64 size = static_cast<u64>(now.st_size);
+    const i64 modified = static_cast<i64>(now.st_mtime_sec * 1'000'000'000 + now.st_mtime_nsec);
+    const bool same_inode = now.st_dev == f.device && now.st_ino == f.inode;
+    if (size < f.size)
+      return why_.refuse("file ", quoted{path}, same_inode ? " has shrunk from " : " was replaced: ",
+                         f.size.get(), same_inode ? " to " : " bytes then, ", size,
+                         same_inode ? " bytes" : " now", cure);
+    // On another machine the inode differs; the same time or the same bytes will do.
+    if (same_inode || (size == f.size && modified == f.modified_ns) || same_bytes(f, name)) return {};
+    return why_.refuse("file ", quoted{path}, " was replaced by another", cure);
+  }
+
+  /// 0, 1 and 2 of whoever restarts wait under numbers that the program does not use.
+  result<void> park_outside() {
+    for (int fd = 0; fd <= 2; ++fd) {
+      i32 from = 0;
+      for (;;) {
+        const auto copy = sys::fcntl(fd, sys::abi::f_dupfd_cloexec, from);
+        if (!copy.ok()) break;  // it is closed
+        parked_[fd] = static_cast<int>(*copy);
+        if (!is_wanted(parked_[fd])) break;
+        (void)sys::close(parked_[fd]);
+        from = parked_[fd] + 1;
+        parked_[fd] = -1;
+      }
+    }
+    return {};
+  }
+
+  result<void> close_all_others() {
+    u32 from = 0;
+    for (;;) {
+      u32 next = ~u32{0};
+      for (const int fd : parked_)
+        if (fd >= 0 && static_cast<u32>(fd) >= from && static_cast<u32>(fd) < next)
+          next = static_cast<u32>(fd);
+      if (next > from) (void)sys::invoke(__NR_close_range, from, next == ~u32{0} ? next : next - 1, 0);
+      if (next == ~u32{0}) return {};
+      from = next + 1;
+    }
+  }
+
+  result<void> open(const open_file& f, std::string_view path) {
+    const auto opened = open_kind(f, path);
+    if (!opened.ok())
+      return why_.explain(opened.error(), "cannot open ", quoted{path}, " again (",
+                          "make it accessible and restart)");
+    const int fd = *opened;
+    if (f.kind != file_kind::outside && f.kind != file_kind::device && f.offset != 0)
+      if (auto r = sys::lseek(fd, f.offset, sys::abi::seek_set); !r.ok())
+        return why_.explain(r.error(), "cannot go to offset ", f.offset.get(), " of ", quoted{path});
+    bool stays = false;
+    result<void> outcome;
+    each_descriptor([&](const descriptor& d) {
+      if (d.open_file != f.id || !outcome.ok()) return;
+      const bool close_on_exec = (d.flags & 1u) != 0;
+      if (d.number == fd) {
+        stays = true;
+        (void)sys::fcntl(fd, sys::abi::f_setfd, close_on_exec ? sys::abi::fd_cloexec : 0);
+        return;
+      }
+      const auto put = sys::dup3(fd, d.number, close_on_exec ? sys::abi::o_cloexec : 0);
+      if (!put.ok())
+        outcome = why_.explain(put.error(), "cannot put ", quoted{path}, " on descriptor ",
+                               d.number.get());
+    });
+    const bool parked = f.kind == file_kind::outside && fd == parked_[f.stdio];
+    if (!stays && !parked) (void)sys::close(fd);
+    return outcome;
+  }
+
+  static int reopen_flags(const open_file& f) {
+    using namespace sys::abi;
+    constexpr u32 kept = u32{o_accmode} | o_append | o_nonblock | o_direct | o_largefile |
+                         o_directory | o_nofollow | o_path | 010000 /* O_DSYNC */ |
+                         04010000 /* O_SYNC */ | 01000000 /* O_NOATIME */;
+    return static_cast<int>(f.flags & kept) | o_noctty | o_cloexec;
+  }
+
+  result<int> open_kind(const open_file& f, std::string_view path) {
+    switch (f.kind.get()) {
+      case file_kind::outside: {
+        const int fd = parked_[f.stdio];
+        if (fd < 0) return sys::openat(sys::abi::at_fdcwd, "/dev/null", sys::abi::o_rdwr | sys::abi::o_cloexec);
+        return fd;
+      }
+      case file_kind::deleted: return open_unnamed(f, path);
+      case file_kind::regular: return open_regular(f, path);
+      default: return sys::openat(sys::abi::at_fdcwd, terminated(path), reopen_flags(f));
+    }
+  }
+
+  result<int> open_regular(const open_file& f, std::string_view path) {
+    int flags = reopen_flags(f);
+    const bool writable = (flags & sys::abi::o_accmode) != sys::abi::o_rdonly;
+    if (policy_ == image::files_policy::keep) {
+      const auto fd = sys::openat(sys::abi::at_fdcwd, terminated(path), flags);
+      if (fd.ok() || fd.error() != errc::no_entry) return fd;
+      return sys::openat(sys::abi::at_fdcwd, terminated(path), flags | sys::abi::o_creat,
+                         f.mode & 07777u);
+    }
+    const int fd = CKPT_TRY(sys::openat(sys::abi::at_fdcwd, terminated(path), flags));
+    if (policy_ == image::files_policy::rewind && writable)
+      if (auto r = rewind(f, fd, path); !r.ok()) return r.error();
+    return fd;
+  }
+
+  /// Cuts a file that grew to its saved length; what grew is kept beside it first.
+  result<void> rewind(const open_file& f, int fd, std::string_view path) {
+    sys::abi::stat now{};
+    CKPT_TRY(sys::fstat(fd, now));
+    const u64 size = static_cast<u64>(now.st_size);
+    if (size <= f.size) return {};
+    const sys::unique_fd from(CKPT_TRY(
+        sys::openat(sys::abi::at_fdcwd, terminated(path), sys::abi::o_rdonly | sys::abi::o_cloexec)));
+    sys::unique_fd to;
+    for (u32 n = 0; !to; ++n) {
+      path_.clear();
+      path_.append(path).append(".after-ckpt");
+      if (n > 0) path_.append('.').append(n);
+      const auto made = sys::openat(sys::abi::at_fdcwd, path_.c_str(),
+                                    sys::abi::o_wronly | sys::abi::o_creat | sys::abi::o_excl |
+                                        sys::abi::o_nofollow | sys::abi::o_cloexec,
+                                    now.st_mode & 0777u);
+      if (made.ok())
+        to = sys::unique_fd(*made);
+      else if (made.error() != errc::exists || n == 100000)
+        return why_.explain(made.error(), "cannot save what ", quoted{path}, " gained as ",
+                            quoted{path_.view()});
+    }
+    sys::linux_files kernel;
+    std::byte buffer[16 * 1024];
+    for (u64 at = f.size; at < size;) {
+      const u64 n = CKPT_TRY(sys::pread_up_to(kernel, from.get(), buffer, at));
+      if (n == 0) break;
+      if (auto r = sys::write_all(kernel, to.get(), bytes(buffer, n)); !r.ok())
+        return why_.explain(r.error(), "cannot save what ", quoted{path}, " gained");
+      at += n;
+    }
+    if (auto r = sys::fsync(to.get()); !r.ok())
+      return why_.explain(r.error(), "cannot save what ", quoted{path}, " gained");
+    return sys::ftruncate(fd, f.size);
+  }
+
+  /// A file without a name again: in the directory it had, or else in memory.
+  result<int> open_unnamed(const open_file& f, std::string_view path) {
+    path_.clear();
+    const auto slash = path.rfind('/');
+    path_.append(slash == std::string_view::npos ? std::string_view(".") : path.substr(0, slash + 1));
+    auto made = sys::openat(sys::abi::at_fdcwd, path_.c_str(),
+                            sys::abi::o_tmpfile | sys::abi::o_rdwr | sys::abi::o_cloexec,
+                            f.mode & 07777u);
+    if (!made.ok())
+      made = sys::checked<int>(sys::invoke(__NR_memfd_create, "ckpt-deleted-file", 1));
+    const sys::unique_fd file(CKPT_TRY(made));
+    CKPT_TRY(fill(f, file.get()));
+    CKPT_TRY(sys::ftruncate(file.get(), f.size));
+    path_.clear();
+    path_.append("/proc/self/fd/").append(file.get());
+    return sys::openat(sys::abi::at_fdcwd, path_.c_str(), reopen_flags(f) & ~sys::abi::o_nofollow);
+  }
+
+  result<void> fill(const open_file& f, int fd) {
+    sys::linux_files kernel;
+    u64 position = 0;
+    result<void> outcome;
+    image::for_each<extents>(metadata_, [&](const extents& t, bytes tail) {
+      if (t.object == 0) return;
+      for (u64 i = 0; i < t.count; ++i) {
+        const auto e = image::extent_at(tail, i);
+        if (t.object == f.content && outcome.ok())
+          outcome = sys::pwrite_all(kernel, fd, contents_.subspan(position, e.length), e.address);
+        position += e.length;
+      }
+    });
+    return outcome;
+  }
+
+  result<void> restore_locks() {
+    result<void> outcome;
+    image::for_each<file_lock>(metadata_, [&](const file_lock& l, bytes) {
+      if (!outcome.ok()) return;
+      i32 fd = -1;
+      each_descriptor([&](const descriptor& d) {
+        if (d.open_file == l.open_file && fd < 0) fd = d.number;
+      });
+      if (fd < 0) return;
+      outcome = set_lock(l, fd);
+      if (outcome.ok()) return;
+      const errc error = outcome.error();
+      image::for_each<open_file>(metadata_, [&](const open_file& f, bytes tail) {
+        if (f.id != l.open_file) return;
+        if (error == errc::again || error == errc::access)
+          outcome = why_.refuse("another process holds the lock on ", quoted{text_of_bytes(tail)},
+                                " that the program had (end it and restart again)");
+        else
+          outcome = why_.explain(error, "cannot lock ", quoted{text_of_bytes(tail)}, " again");
+      });
+    });
+    return outcome;
+  }
+
+  static result<void> set_lock(const file_lock& l, int fd) {
+    if (l.kind == lock_kind::flock)
+      return sys::flock(fd, (l.exclusive != 0 ? sys::abi::lock_ex : sys::abi::lock_sh) |
+                                sys::abi::lock_nb);
+    sys::abi::flock64 lock{};
+    lock.l_type = l.exclusive != 0 ? sys::abi::f_wrlck : sys::abi::f_rdlck;
+    lock.l_start = static_cast<i64>(l.start.get());
+    lock.l_len = static_cast<i64>(l.length.get());
+    const int command =
+        l.kind == lock_kind::posix ? sys::abi::f_setlk : sys::abi::f_ofd_setlk;
+    const auto done = sys::fcntl(fd, command, &lock);
+    if (!done.ok()) return done.error();
+    return {};
+  }
+
+  image::files_policy policy_;
+  bytes metadata_;
+  bytes contents_;
+  report& why_;
+  int parked_[3] = {-1, -1, -1};
+  fixed_text<4300> path_;
+};
+
+}  // namespace ckpt::state

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+//
+// Memory: segments (one per mapping of the program) and extents (the runs of pages whose bytes the
+// image holds). A page of a segment that no extent names is zero. How a segment is mapped again is
+// the restarter's business (restart/memory.hpp), how it is captured the helper's
+// (frontends/agent/capture_memory.hpp).
+#pragma once
+
+#include "ckpt/format/record.hpp"
+#include "ckpt/sys/abi.hpp"
+
+namespace ckpt::state {
+
+/// PROT_* as mmap(2) takes them.
+enum class protection : u32 { read = 1, write = 2, execute = 4 };
+constexpr u32 all_of(protection) { return 7; }
+
+/// What a segment was, which decides how it comes back.
+enum class segment_kind : u32 {
+  anonymous = 1,     // private memory without a file
+  private_file = 2,  // MAP_PRIVATE of a file: comes back as anonymous memory with the same bytes
+  shared_file = 3,   // read-only MAP_SHARED of a file: likewise
+  stack = 4,         // grows down, comes back so
+  vdso = 5,          // the kernel's code page: moved or re-linked
+  vvar = 6,          // the kernel's data pages: moved
+};
+constexpr bool legal(segment_kind k) { return k >= segment_kind::anonymous && k <= segment_kind::vvar; }
+
+struct segment {
+  static constexpr auto record = format::record_type::segment;
+  wire::le<u64> address;
+  wire::le<u64> length;
+  wire::le<segment_kind> kind;
+  wire::flags<state::protection> protection;
+  wire::le<u64> vm_flags;
+  wire::le<u64> huge_bytes;
+  wire::le<u64> file_offset;
+  wire::le<u64> device;
+  wire::le<u64> inode;
+};
+
+/// Which object the extents of a table belong to: 0 is the program's memory, n > 0 the contents
+/// of the open_file with that content number.
+struct extents {
+  static constexpr auto record = format::record_type::extents;
+  wire::le<u64> object;
+  wire::le<u64> count;
+};
+
+struct extent {
+  wire::le<u64> address;
+  wire::le<u64> length;
+  wire::le<u64> data;
+};
+
+}  // namespace ckpt::state
+
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::segment, address, length, kind, protection, vm_flags,
+                        huge_bytes, file_offset, device, inode);
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::extents, object, count);
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::extent, address, length, data);
+
+namespace ckpt::wire {
+template <>
+inline constexpr auto describe<state::segment> = description<9>{
+    "segment",
+    "One mapping of the program, in ascending order of address. The tail is the name that "
+    "/proc/PID/maps shows.",
+    {"where it was and must be again, page aligned", "bytes, a multiple of the page size",
+     "1 anonymous, 2 private file, 3 read-only shared file, 4 stack, 5 vdso, 6 vvar",
+     "PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4",
+     "the VmFlags of /proc/PID/smaps, one bit each (include/ckpt/maps/vm_flags.hpp)",
+     "AnonHugePages of /proc/PID/smaps, in bytes", "offset in the mapped file",
+     "st_dev of the mapped file", "inode number of the mapped file"}};
+template <>
+inline constexpr auto describe<state::extents> = description<2>{
+    "extents",
+    "The table of the runs of bytes an object has in the data. The tail is an array of extent, in "
+    "ascending order of address, without overlap.",
+    {"0 for the program's memory, otherwise the content number of an open_file",
+     "number of elements in the tail"}};
+template <>
+inline constexpr auto describe<state::extent> = description<3>{
+    "extent",
+    "One run of bytes.",
+    {"address in memory, or offset in the file, page aligned",
+     "bytes, a multiple of the page size", "offset in the data, a multiple of the page size"}};
+}  // namespace ckpt::wire
+
+namespace ckpt::state {
+static_assert(wire::laid_out_in<segment, 64>());
+static_assert(wire::laid_out_in<extents, 16>());
+static_assert(wire::laid_out_in<extent, 24>());
+}  // namespace ckpt::state

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+//
+// The kernel's structures and constants, declared once. The uapi headers cannot be included here
+// because they clash with libc's in hosted programs; tests/unit/abi_test.cpp and
+// tests/unit/abi_kernel_check.cpp hold every line below against the real headers.
+#pragma once
+
+#include "ckpt/base/types.hpp"
+
+namespace ckpt::sys::abi {
+
+// open(2), fcntl(2)
+inline constexpr int o_rdonly = 0, o_wronly = 1, o_rdwr = 2, o_accmode = 3;
+inline constexpr int o_creat = 0100, o_excl = 0200, o_noctty = 0400, o_trunc = 01000,
+                     o_append = 02000, o_nonblock = 04000, o_async = 020000, o_direct = 040000,
+                     o_largefile = 0100000, o_directory = 0200000, o_nofollow = 0400000,
+                     o_cloexec = 02000000, o_path = 010000000, o_tmpfile = 020200000;
+inline constexpr int at_fdcwd = -100, at_removedir = 0x200, at_empty_path = 0x1000,
+                     at_symlink_nofollow = 0x100;
+inline constexpr int f_dupfd = 0, f_getfd = 1, f_setfd = 2, f_getfl = 3, f_setfl = 4, f_setlk = 6,
+                     f_setown = 8, f_getown = 9, f_dupfd_cloexec = 1030, f_ofd_setlk = 37,
+                     f_getlease = 1025, fd_cloexec = 1;
+inline constexpr int lock_sh = 1, lock_ex = 2, lock_nb = 4, lock_un = 8;
+inline constexpr short f_rdlck = 0, f_wrlck = 1, f_unlck = 2;
+inline constexpr int seek_set = 0, seek_cur = 1, seek_end = 2;
+inline constexpr u32 s_ifmt = 0170000, s_ifsock = 0140000, s_iflnk = 0120000, s_ifreg = 0100000,
+                     s_ifblk = 0060000, s_ifdir = 0040000, s_ifchr = 0020000, s_ififo = 0010000;
+
+struct flock64 {
+  short l_type;
+  short l_whence;
+  i64 l_start;
+  i64 l_len;
+  i32 l_pid;
+};
+
+// newfstatat(2): struct stat of x86-64 (asm/stat.h)
+struct stat {
+  u64 st_dev, st_ino, st_nlink;
+  u32 st_mode, st_uid, st_gid, pad0;
+  u64 st_rdev;
+  i64 st_size, st_blksize, st_blocks;
+  u64 st_atime_sec, st_atime_nsec, st_mtime_sec, st_mtime_nsec, st_ctime_sec, st_ctime_nsec;
+  i64 unused[3];
+};
+
+struct dirent64 {  // getdents64(2); d_name follows
+  u64 d_ino;
+  i64 d_off;
+  u16 d_reclen;
+  u8 d_type;
+};
+inline constexpr std::size_t dirent64_name_offset = 19;
+
+// mmap(2), mremap(2), madvise(2)
+inline constexpr int prot_none = 0, prot_read = 1, prot_write = 2, prot_exec = 4;
+inline constexpr int map_shared = 1, map_private = 2, map_fixed = 0x10, map_anonymous = 0x20,
+                     map_growsdown = 0x100, map_noreserve = 0x4000, map_populate = 0x8000,
+                     map_stack = 0x20000, map_fixed_noreplace = 0x100000;
+inline constexpr int mremap_maymove = 1, mremap_fixed = 2;
+inline constexpr int madv_normal = 0, madv_random = 1, madv_sequential = 2, madv_dontneed = 4,
+                     madv_dontfork = 10, madv_mergeable = 12, madv_hugepage = 14,
+                     madv_nohugepage = 15, madv_dontdump = 16, madv_wipeonfork = 18,
+                     madv_populate_write = 23, madv_collapse = 25;
+
+// signals (asm/signal.h, asm-generic/siginfo.h)
+inline constexpr int signal_count = 64;
+inline constexpr int sig_hup = 1, sig_trap = 5, sig_kill = 9, sig_usr1 = 10, sig_segv = 11,
+                     sig_usr2 = 12, sig_pipe = 13, sig_alrm = 14, sig_chld = 17, sig_stop = 19,
+                     sig_tstp = 20;
+inline constexpr u64 sa_nocldstop = 1, sa_siginfo = 4, sa_restorer = 0x04000000,
+                     sa_onstack = 0x08000000, sa_restart = 0x10000000, sa_nodefer = 0x40000000;
+inline constexpr u64 sig_dfl = 0, sig_ign = 1;
+inline constexpr int sig_block = 0, sig_unblock = 1, sig_setmask = 2;
+inline constexpr i32 ss_onstack = 1, ss_disable = 2;
+
+struct kernel_sigaction {
+  u64 handler;
+  u64 flags;
+  u64 restorer;
+  u64 mask;
+};
+
+struct siginfo {
+  i32 si_signo, si_errno, si_code, pad;
+  u8 fields[112];
+};
+static_assert(sizeof(siginfo) == 128);
+
+struct stack {
+  u64 ss_sp;
+  i32 ss_flags;
+  i32 pad;
+  u64 ss_size;
+};
+
+struct sigcontext {  // asm/sigcontext.h, struct sigcontext_64
+  u64 r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+  u16 cs, gs, fs, ss;
+  u64 err, trapno, oldmask, cr2;
+  u64 fpstate;
+  u64 reserved[8];
+};
+
+struct ucontext {  // asm-generic/ucontext.h
+  u64 uc_flags;
+  u64 uc_link;
+  stack uc_stack;
+  sigcontext uc_mcontext;
+  u64 uc_sigmask;
+};
+inline constexpr u64 uc_fp_xstate = 1, uc_sigcontext_ss = 2, uc_strict_restore_ss = 4;
+
+struct fpx_sw_bytes {  // at offset 464 of the FXSAVE area in a signal frame
+  u32 magic1;
+  u32 extended_size;
+  u64 xfeatures;
+  u32 xstate_size;
+  u32 padding[7];
+};
+inline constexpr u32 fp_xstate_magic1 = 0x46505853, fp_xstate_magic2 = 0x46505845;
+inline constexpr std::size_t fpx_sw_offset = 464, fxsave_size = 512, xsave_header_size = 64;
+
+// time
+struct timespec {
+  i64 tv_sec, tv_nsec;
+};
+struct timeval {
+  i64 tv_sec, tv_usec;
+};
+struct itimerval {
+  timeval it_interval, it_value;
+};
+inline constexpr int clock_realtime = 0, clock_monotonic = 1, clock_boottime = 7;
+inline constexpr int itimer_real = 0, itimer_virtual = 1, itimer_prof = 2;
+
+// clone(2), wait(2), futex(2)
+inline constexpr u64 clone_vm = 0x100, clone_fs = 0x200, clone_files = 0x400,
+                     clone_sighand = 0x800, clone_pidfd = 0x1000, clone_vfork = 0x4000,
+                     clone_parent = 0x8000, clone_thread = 0x10000, clone_sysvsem = 0x40000,
+                     clone_settls = 0x80000, clone_parent_settid = 0x100000,
+                     clone_child_cleartid = 0x200000, clone_untraced = 0x800000,
+                     clone_child_settid = 0x1000000;
+inline constexpr int w_nohang = 1, w_stopped = 2, w_exited = 4, w_continued = 8,
+                     w_nowait = 0x01000000, w_all = 0x40000000;
+inline constexpr int p_all = 0, p_pid = 1;
+inline constexpr int futex_wait = 0, futex_wake = 1;
+
+// ptrace(2)
+inline constexpr int ptrace_cont = 7, ptrace_detach = 17, ptrace_seize = 0x4206,
+                     ptrace_interrupt = 0x4207, ptrace_listen = 0x4208, ptrace_peeksiginfo = 0x4209,
+                     ptrace_getsigmask = 0x420a, ptrace_getregset = 0x4204,
+                     ptrace_get_rseq_configuration = 0x420f, ptrace_event_stop = 128;
+inline constexpr u32 peeksiginfo_shared = 1;
+struct peeksiginfo_args {
+  u64 off;
+  u32 flags;
+  i32 nr;
+};
+struct rseq_configuration {
+  u64 rseq_abi_pointer;
+  u32 rseq_abi_size;
+  u32 signature;
+  u32 flags;
+  u32 pad;
+};
+inline constexpr int rseq_flag_unregister = 1;
+
+// prctl(2), arch_prctl(2)
+inline constexpr int pr_get_dumpable = 3, pr_set_dumpable = 4, pr_set_name = 15, pr_get_name = 16,
+                     pr_set_mm = 35, pr_set_mm_map = 14, pr_get_tid_address = 40,
+                     pr_set_ptracer = 0x59616d61;
+inline constexpr int arch_set_gs = 0x1001, arch_set_fs = 0x1002, arch_get_fs = 0x1003,
+                     arch_get_gs = 0x1004, arch_get_xcomp_perm = 0x1022,
+                     arch_req_xcomp_perm = 0x1023, arch_shstk_status = 0x5005;
+
+struct prctl_mm_map {
+  u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end,
+      env_start, env_end;
+  u64 auxv;
+  u32 auxv_size;
+  u32 exe_fd;
+};
+
+// prlimit(2)
+struct rlimit64 {
+  u64 soft, hard;
+};
+inline constexpr int rlimit_data = 2, rlimit_stack = 3, rlimit_count = 16;
+inline constexpr u64 rlimit_infinity = ~u64{0};
+
+// poll(2)
+struct pollfd {
+  i32 fd;
+  i16 events, revents;
+};
+inline constexpr i16 poll_in = 1, poll_out = 4;
+
+struct utsname {
+  char sysname[65], nodename[65], release[65], version[65], machine[65], domainname[65];
+};
+
+struct iovec {
+  u64 base;
+  u64 length;
+};
+
+inline constexpr int kcmp_file = 0, kcmp_vm = 1;
+inline constexpr u32 personality_query = 0xffffffff, addr_no_randomize = 0x0040000;
+
+// auxiliary vector (linux/auxvec.h)
+inline constexpr u64 at_null = 0, at_phdr = 3, at_phnum = 5, at_base = 7, at_entry = 9, at_uid = 11,
+                     at_secure = 23, at_random = 25, at_execfn = 31, at_sysinfo_ehdr = 33;
+
+// PAGEMAP_SCAN (linux/fs.h, since 6.7)
+struct page_region {
+  u64 start, end, categories;
+};
+struct pm_scan_arg {
+  u64 size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted, category_mask,
+      category_anyof_mask, return_mask;
+};
+inline constexpr u64 page_is_file = 1u << 2, page_is_present = 1u << 3, page_is_swapped = 1u << 4,
+                     page_is_pfnzero = 1u << 5, page_is_huge = 1u << 6;
+inline constexpr unsigned long pagemap_scan_ioctl = 0xc0606610;  // _IOWR('f', 16, pm_scan_arg)
+
+// ELF machine number (elf.h)
+inline constexpr u16 em_x86_64 = 62;
+
+}  // namespace ckpt::sys::abi

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+//
+// Entry of the restarter and its two changes of stack. Everything is relative to rip: the same
+// bytes run where the kernel put them and, copied, in the window of an image.
+
+    .text
+    .globl _start
+    .hidden _start
+    .type _start, @function
+_start:
+    xor %ebp, %ebp
+    mov %rsp, %rdi              // argc, argv, envp, auxv (psABI 3.4.1)
+    and $-16, %rsp
+    call restart_main
+    hlt
+
+// void run_on_stack(u64 stack_top, void (*function)(void*), void* argument)
+    .globl run_on_stack
+    .hidden run_on_stack
+    .type run_on_stack, @function
+run_on_stack:
+    mov %rdi, %rsp
+    xor %ebp, %ebp
+    mov %rdx, %rdi
+    call *%rsi
+    hlt
+
+    .section .note.GNU-stack,"",@progbits
