@@ -1,0 +1,150 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Exit statuses and usage: the program's own status, its killing signal too, through ckpt and through
+a restart; 125, 126 and 127 where ckpt has something to say itself."""
+
+import os
+import signal
+import sys
+
+import harness
+
+
+def expect(label, got, wanted):
+    if got != wanted:
+        raise harness.Failure(f"{label}: {got!r} instead of {wanted!r}")
+
+
+def passes_through(setup):
+    cwd = setup.directory("work")
+    for status in (0, 1, 7, 77, 125, 127, 255):
+        got = setup.run([setup.ckpt, "sh", "-c", f"exit {status}"], cwd)
+        expect(f"exit {status}", got, (status, "", ""))
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGPIPE):
+        got = setup.run([setup.ckpt, "sh", "-c", f"ulimit -c 0; kill -{int(number)} $$"], cwd)
+        expect(f"killed by {number.name}", got, (-number, "", ""))
+    if os.listdir(cwd):
+        raise harness.Failure(f"left in the directory: {os.listdir(cwd)}")
+
+
+def arguments(setup):
+    cwd = setup.directory("work")
+    words = ["-n", "--", "", "a b", "*", "--help", "\u00e4"]
+    status, out, err = setup.run([setup.ckpt, "/usr/bin/python3", "-I", "-S", "-c",
+                                  "import sys; print(sys.argv[1:])", *words], cwd)
+    expect("arguments", (status, out, err), (0, f"{words!r}\n", ""))
+    # Options end at the first word that is none; -- ends them, too.
+    expect("ckpt echo -n", setup.run([setup.ckpt, "echo", "-n", "x"], cwd), (0, "x", ""))
+    expect("ckpt -- echo", setup.run([setup.ckpt, "--", "echo", "x"], cwd), (0, "x\n", ""))
+
+
+def after_restart(setup):
+    for status in (0, 3, 125, 255, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGABRT):
+        session = harness.Session(setup)
+        session.start(session.victim("tick", "0", str(status)))
+        session.checkpoint()
+        session.restart()
+        session.end(status)
+    # A signal from outside, after a restart.
+    session = harness.Session(setup)
+    session.start(session.victim("tick"))
+    session.checkpoint()
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP):
+        process = session.restart()
+        process.signal(number)
+        expect(f"{number.name} from outside", process.wait(), -number)
+        expect("stderr", process.stderr(), "")
+
+
+def own_status(setup):
+    cwd = setup.directory("work")
+    (cwd / "data").write_text("no program")
+    os.chmod(cwd / "data", 0o644)
+    (cwd / "directory").mkdir()
+    setup.give(cwd)
+    for label, words, status, said in (
+            ("no such program", ["./nonexistent"], 127, "nonexistent"),
+            ("not in PATH", ["no-such-program-anywhere"], 127, "no-such-program-anywhere"),
+            ("not executable", ["./data"], 126, "data"),
+            ("a directory", ["./directory"], 126, "directory")):
+        got, out, err = setup.run([setup.ckpt, *words], cwd)
+        harness.expect_refusal(label, got, out, err, said, status_wanted=status)
+
+
+def usage(setup):
+    cwd = setup.directory("work")
+    for words in (["--frobnicate", "true"], ["-q", "true"], [], ["-n"], ["-c"], ["-z"],
+                  ["-z", "often", "true"], ["-a", "SIGFROB", "true"], ["-a", "-3", "true"],
+                  ["-a", "4711", "true"]):
+        status, out, err = setup.run([setup.ckpt, *words], cwd)
+        expect(f"ckpt {words}: status", status, harness.REFUSED)
+        expect(f"ckpt {words}: stdout", out, "")
+        if not err.startswith(("ckpt: ", "usage: ", "Usage: ")):
+            raise harness.Failure(f"ckpt {words}: stderr {err!r}")
+        if words[:1] in (["--frobnicate"], ["-q"], []) and "usage" not in err.lower():
+            raise harness.Failure(f"ckpt {words}: no usage in {err!r}")
+    long_name = "x" * 1024
+    status, out, err = setup.run([setup.ckpt, "-n", long_name, "true"], cwd)
+    harness.expect_refusal("a name of 1024 characters", status, out, err, "name|long", "1023")
+    for option, word in (("--help", "usage"), ("--version", r"\d+\.\d+")):
+        status, out, err = setup.run([setup.ckpt, option], cwd)
+        expect(option, (status, err), (0, ""))
+        import re
+        if not re.search(word, out, re.I):
+            raise harness.Failure(f"{option}: {out[:200]!r}")
+    if "-n" in out or os.listdir(cwd):
+        raise harness.Failure(f"left in the directory: {os.listdir(cwd)}")
+
+
+def static_program(setup):
+    cwd = setup.directory("work")
+    program = setup.victim("static_tick", cwd)
+    status, out, err = setup.run([setup.ckpt, program], cwd)
+    harness.expect_refusal("a static program", status, out, err, "static", "static_tick")
+
+
+def script_program(setup):
+    """A script is run by its interpreter, and it is that which is checkpointed."""
+    session = harness.Session(setup)
+    script = session.cwd / "script"
+    script.write_text("#!/usr/bin/python3 -IS\n" + harness.PRELUDE + "ready()\nwait()\n"
+                      "os.write(1, b'ok\\n')\n")
+    os.chmod(script, 0o755)
+    session.start(["./script"])
+    session.checkpoint()
+    session.restart()
+    session.end()
+
+
+def default_name(setup):
+    session = harness.Session(setup)
+    program = session.victim("tick")
+    session.image = session.cwd / "tick.ckpt"
+    session.launch([setup.ckpt, *program])
+    session.checkpoint()
+    session.IMAGE = "tick.ckpt"
+    session.restart()
+    session.end()
+
+
+def stdin_comes_along(setup):
+    """`ckpt` and the image read standard input as the program would."""
+    cwd = setup.directory("work")
+    read, write = os.pipe()
+    os.write(write, b"through\n")
+    os.close(write)
+    got = setup.run([setup.ckpt, "cat"], cwd, stdin=read)
+    os.close(read)
+    expect("cat", got, (0, "through\n", ""))
+
+
+def body(setup):
+    harness.run_cases(setup, [(name, (lambda case: lambda: case(setup))(case)) for name, case in (
+        ("statuses pass through", passes_through), ("arguments pass through", arguments),
+        ("after a restart", after_restart), ("126 and 127", own_status), ("usage", usage),
+        ("static program", static_program), ("a script", script_program),
+        ("default name", default_name), ("standard input", stdin_comes_along))])
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(harness.parser(__doc__), body))

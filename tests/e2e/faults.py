@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Checkpoints that cannot be written: disk full, a file size limit, a directory that takes nothing or
+is gone, a name that a directory has. The program goes on, one line on its standard error says why,
+and the image made before is whole and still restarts."""
+
+import hashlib
+import os
+import re
+import resource
+import sys
+import time
+
+import harness
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Fault:
+    """A program with a good image, then a checkpoint that must fail, then one that must not."""
+
+    def __init__(self, setup, program="tick", words=("2",), image=None):
+        self.setup = setup
+        self.session = harness.Session(setup)
+        if image:
+            self.session.IMAGE = str(image)
+            self.session.image = image
+        self.session.start(self.session.victim(program, *words), "-c")
+        self.process = self.session.process
+        self.lines = 0
+
+    @property
+    def image(self):
+        return self.session.image
+
+    def good(self):
+        before = self.said()
+        harness.checkpoint_and_continue(self.process, self.image)
+        if self.said() != before:
+            raise harness.Failure(f"success is silent, but: {self.said()[len(before):]!r}")
+        harness.check_image(self.setup, self.image)
+        self.sum = digest(self.image)
+
+    def said(self):
+        return self.process.err.seen().decode(errors="replace")
+
+    def bad(self, *words, image_there=True):
+        """A checkpoint that fails: one more line, the image as it was, the program at work."""
+        before = self.said()
+        listing = sorted(os.listdir(self.image.parent)) if self.image.parent.exists() else None
+        self.process.signal(harness.TRIGGER)
+        self.process.wait_until(lambda: self.said().endswith("\n") and len(self.said()) >
+                                len(before), "a line that says why")
+        time.sleep(0.1)
+        harness.expect_line("the failed checkpoint", self.said()[len(before):], *words)
+        worked = self.process.work()
+        self.process.wait_until(lambda: self.process.work() > worked + 0.02, "it goes on working")
+        if listing is not None:
+            now = sorted(os.listdir(self.image.parent))
+            if now != listing:
+                raise harness.Failure(f"files left: {set(now) - set(listing)}, "
+                                      f"gone: {set(listing) - set(now)}")
+        if image_there and digest(self.image) != self.sum:
+            raise harness.Failure("the image made before has changed")
+
+    def end(self, restart=True):
+        """The program ends as if nothing had been, and the last good image restarts."""
+        said = self.said()
+        self.session.output = b""
+        output = b"ready\nok\n"
+        if self.process.out.seen() != b"ready\n":
+            output = b"ready\ngrown\nok\n"
+        self.session.end(output=output, stderr=said)
+        self.setup.check_nothing_left()
+        if restart:
+            self.session.go_on()
+            self.session.output = b"ready\n"
+            process = self.setup.start([self.image], self.session.cwd)
+            self.session.process = process
+            process.wait_armed()
+            self.session.end(what="the image made before")
+
+
+def disk_full(setup):
+    small = harness.mount_tmpfs(setup, "small", "16m")
+    fault = Fault(setup, "grower", (), small / "image.ckpt")
+    fault.good()
+    (fault.session.cwd / "grow").touch()
+    fault.process.wait_output(b"grown\n")
+    (fault.session.cwd / "grow").unlink()
+    for _ in range(3):
+        fault.bad("space|ENOSPC", re.escape("image.ckpt"))
+    free = os.statvfs(small)
+    if free.f_bfree * free.f_bsize < 8 << 20:
+        raise harness.Failure("what was written is not given back")
+    fault.end()
+
+
+def read_only(setup):
+    sealed = harness.mount_tmpfs(setup, "sealed", "64m")
+    fault = Fault(setup, image=sealed / "image.ckpt")
+    fault.good()
+    harness.remount(sealed, True)
+    fault.bad("read-only|EROFS")
+    harness.remount(sealed, False)
+    fault.good()
+    fault.end()
+
+
+def size_limit(setup):
+    fault = Fault(setup)
+    fault.good()
+    hard = resource.prlimit(fault.process.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(fault.process.pid, resource.RLIMIT_FSIZE, (1 << 20, hard))
+    fault.bad("large|limit|EFBIG")
+    fault.bad("large|limit|EFBIG")
+    resource.prlimit(fault.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    fault.good()
+    fault.end()
+
+
+def unwritable(setup):
+    if not setup.drops and os.geteuid() == 0:
+        raise harness.Skip("root may write everywhere")
+    place = setup.directory("place")
+    fault = Fault(setup, image=place / "image.ckpt")
+    fault.good()
+    os.chmod(place, 0o555)
+    fault.bad("permission|EACCES")
+    os.chmod(place, 0o755)
+    fault.good()
+    fault.end()
+
+
+def vanished(setup):
+    place = setup.directory("place")
+    fault = Fault(setup, image=place / "image.ckpt")
+    fault.good()
+    place.rename(setup.scratch / "elsewhere")
+    fault.bad("no such|ENOENT", image_there=False)
+    (setup.scratch / "elsewhere").rename(place)
+    fault.good()
+    fault.end()
+
+
+def name_is_directory(setup):
+    place = setup.directory("place")
+    name = place / "image.ckpt"
+    name.mkdir()
+    (name / "precious").write_text("kept")
+    setup.give(place)
+    fault = Fault(setup, image=name)
+    fault.bad("directory|EISDIR", image_there=False)
+    if (name / "precious").read_text() != "kept":
+        raise harness.Failure("what was in the directory is gone")
+    (name / "precious").unlink()
+    name.rmdir()
+    fault.good()
+    fault.end()
+
+
+def no_descriptor(setup):
+    fault = Fault(setup)
+    fault.good()
+    hard = resource.prlimit(fault.process.pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(fault.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+    # Whether it finds a way or says why it cannot, the program must not notice.
+    before, said = harness.identity(fault.image), fault.said()
+    fault.process.signal(harness.TRIGGER)
+    fault.process.wait_until(lambda: harness.identity(fault.image) != before or
+                             fault.said() != said, "an image or a line")
+    if harness.identity(fault.image) == before:
+        time.sleep(0.1)
+        harness.expect_line("no descriptor left", fault.said()[len(said):], "descriptor|files|EMFILE")
+    resource.prlimit(fault.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    fault.good()
+    fault.end()
+
+
+def body(setup):
+    harness.run_cases(setup, [
+        ("file size limit", lambda: size_limit(setup)),
+        ("unwritable directory", lambda: unwritable(setup)),
+        ("directory gone", lambda: vanished(setup)),
+        ("the name is a directory", lambda: name_is_directory(setup)),
+        ("no descriptor left", lambda: no_descriptor(setup)),
+        ("disk full", lambda: disk_full(setup)),
+        ("read-only file system", lambda: read_only(setup)),
+    ])
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(harness.parser(__doc__), body))

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+//
+// Puts small images together in memory, with the core's own metadata_builder and writer. What it
+// makes is valid unless a test says otherwise; how to break it afterwards is in image_repair.hpp.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/writer.hpp"
+#include "support/gathering_files.hpp"
+#include "support/image_repair.hpp"
+
+namespace ckpt::test {
+
+/// Memory for a metadata_builder.
+class vector_memory {
+ public:
+  [[nodiscard]] format::growing_memory source() { return {grow, this}; }
+
+ private:
+  static result<mutable_bytes> grow(void* self, u64 n) {
+    auto& memory = static_cast<vector_memory*>(self)->memory_;
+    memory.resize(n + n / 2);
+    return mutable_bytes(memory);
+  }
+  std::vector<std::byte> memory_;
+};
+
+/// Traps where a test's own preparation fails: it is not what the test is about.
+inline void must(const result<void>& outcome) { outcome.value(); }
+
+class image_builder {
+ public:
+  static constexpr u64 window = 0x10000;
+  static constexpr u64 window_pages = 16;
+  static constexpr u64 restarter_pages = 2;
+  static constexpr u64 code = 0x400000;
+  static constexpr u64 stack = 0x7ffd00000000;
+
+  /// The smallest image: one of each record that must be there, no memory.
+  image_builder() {
+    host.node = wire::text<64>("node");
+    host.release = wire::text<64>("6.1.0");
+    host.architecture = wire::text<64>("x86_64");
+    host.realtime_ns = 1'600'000'000'000'000'000;
+    host.writer_version = 100u;
+    process.pid = 4711;
+    process.parent = 1;
+    process.umask = 022u;
+    process.thread_count = 1u;
+    cpu.components = 7;
+    cpu.vendor = wire::text<16>("GenuineTest");
+    thread.tid = 4711;
+    thread.name = wire::text<16>("victim");
+  }
+
+  /// A program as one might meet it: code, heap, stack, vdso, texts, descriptors, a lock.
+  static image_builder typical() {
+    using state::segment_kind;
+    image_builder b;
+    b.thread.rip = code + 0x123;
+    b.thread.rsp = stack + 0x2ff0;
+    b.text(state::text_kind::program, "/usr/bin/victim");
+    b.text(state::text_kind::directory, "/home/user");
+    b.text(state::text_kind::command_line, std::string("victim\0--count\0two words\0", 25));
+    b.text(state::text_kind::environment, std::string("HOME=/home/user\0LANG=C\0", 23));
+    b.segment(code, 4, segment_kind::private_file, 5, "/usr/bin/victim");
+    b.segment(0x600000, 64, segment_kind::anonymous, 3, "[heap]");
+    b.segment(stack, 3, segment_kind::stack, 3, "[stack]");
+    b.segment(stack + 0x10000, 1, segment_kind::vvar, 1, "[vvar]");
+    b.segment(stack + 0x11000, 1, segment_kind::vdso, 5, "[vdso]");
+    b.page(code, 'c').page(code + page_size, 'd');
+    b.page(0x600000, 'h').page(0x603000, 'i').page(0x604000, 'j');
+    b.page(stack + 2 * page_size, 's').page(stack + 0x11000, 'v');
+    b.open_file(state::file_kind::outside, 2, 0, "/dev/pts/0");
+    b.open_file(state::file_kind::regular, 02001, 42, "/home/user/log file");
+    b.open_file(state::file_kind::deleted, 2, 7, "/tmp/gone (deleted)",
+                b.contents(std::string(5000, 'x')));
+    b.descriptor(0, 0).descriptor(1, 0).descriptor(3, 1, 1).descriptor(9, 2);
+    state::file_lock lock{};
+    lock.open_file = 1u;
+    lock.kind = state::lock_kind::posix;
+    lock.exclusive = 1u;
+    b.record(lock);
+    state::extended_state x87{};
+    x87.tid = 4711;
+    b.record(x87, std::string(512, '\0'));
+    state::signal_action action{};
+    action.signal = 2u;
+    action.handler = code + 0x200;
+    b.record(action);
+    state::pending_signal pending{};
+    pending.signal = 10;
+    b.record(pending);
+    state::interval_timer timer{};
+    timer.value_us = 1'500'000;
+    b.record(timer);
+    state::resource_limit limit{};
+    limit.resource = 3u;
+    limit.soft = 8u << 20;
+    limit.hard = ~u64{0};
+    b.record(limit);
+    return b;
+  }
+
+  state::host host{};
+  state::process process{};
+  state::memory_layout layout{};
+  state::cpu cpu{};
+  state::thread thread{};
+  u64 block_size = page_size;
+
+  image_builder& segment(u64 address, u64 pages,
+                         state::segment_kind kind = state::segment_kind::anonymous,
+                         u32 protection = 3, std::string_view name = {}) {
+    state::segment s{};
+    s.address = address;
+    s.length = pages * page_size;
+    s.kind = kind;
+    s.protection = protection;
+    segments_.push_back({s, std::string(name)});
+    return *this;
+  }
+  /// A page of memory that is full of one character.
+  image_builder& page(u64 address, char fill) {
+    pages_[address] = std::string(page_size, fill);
+    return *this;
+  }
+  image_builder& page(u64 address, std::string content) {
+    content.resize(page_size);
+    pages_[address] = std::move(content);
+    return *this;
+  }
+  image_builder& text(state::text_kind kind, std::string content) {
+    state::text t{};
+    t.kind = kind;
+    texts_.push_back({t, std::move(content)});
+    return *this;
+  }
+  /// The contents of a deleted file; the number is for open_file().
+  u64 contents(std::string content) {
+    contents_.push_back(std::move(content));
+    return contents_.size();
+  }
+  image_builder& open_file(state::file_kind kind, u32 flags, i64 offset, std::string_view path,
+                           u64 content = 0) {
+    state::open_file f{};
+    f.id = open_files_++;
+    f.kind = kind;
+    f.flags = flags;
+    f.offset = offset;
+    f.content = content;
+    return record(f, path);
+  }
+  image_builder& descriptor(i32 number, u32 file, u32 flags = 0) {
+    state::descriptor d{};
+    d.number = number;
+    d.open_file = file;
+    d.flags = flags;
+    return record(d);
+  }
+  /// Any record, after those above.
+  template <class Record>
+  image_builder& record(const Record& fields, std::string_view tail = {}) {
+    more_.push_back([fields, tail = std::string(tail)](format::metadata_builder& out) {
+      must(out.add(fields, bytes_of_text(tail)));
+    });
+    return *this;
+  }
+  /// A record of a type that no version knows.
+  image_builder& unknown_record(u16 type, bool critical) {
+    more_.push_back([=](format::metadata_builder& out) {
+      const u64 at = out.size();
+      state::text body{};
+      must(out.add(body, bytes_of_text("unknown")));
+      // The builder gives every record a known type; the bytes are the caller's own memory.
+      auto* raw = const_cast<std::byte*>(out.view().data()) + at;
+      format::record_header head{};
+      std::memcpy(&head, raw, sizeof head);
+      head.type = static_cast<format::record_type>(type);
+      head.flags = critical ? u16{1} : u16{0};
+      std::memcpy(raw, &head, sizeof head);
+    });
+    return *this;
+  }
+
+  [[nodiscard]] image_bytes build() const {
+    gathering_files file;
+    must(write(file));
+    const auto raw = bytes_of_text(file.content());
+    return {raw.begin(), raw.end()};
+  }
+
+  /// Writes through the core's writer. `file` may go wrong.
+  template <image::gather_kernel Kernel>
+  [[nodiscard]] result<void> write(Kernel& file) const {
+    std::string data;
+    vector_memory memory;
+    format::metadata_builder metadata(memory.source());
+    describe(metadata, data);
+
+    const std::string restarter = fake_restarter();
+    format::file_header h{};
+    h.signature = format::image_magic;
+    h.major = format::version_major;
+    h.minor = format::version_minor;
+    h.header_size = static_cast<u32>(sizeof h);
+    h.machine = format::machine::x86_64;
+    h.page_shift = u16{12};
+    for (u8 i = 0; i < 16; ++i) h.id.bytes[i] = static_cast<u8>(0xa0 + i);
+    h.window_address = window;
+    h.window_size = window_pages * page_size;
+    h.metadata_offset = restarter.size();
+    h.metadata_size = metadata.size();
+    h.metadata_checksum = format::checksum(metadata.view());
+    h.data_offset = page_up(restarter.size() + metadata.size());
+    h.data_size = data.size();
+    h.table_offset = h.data_offset + h.data_size;
+    h.block_size = block_size;
+    const u64 blocks = (data.size() + block_size - 1) / block_size;
+    h.table_size = blocks * sizeof(u64);
+    h.image_size = h.table_offset + h.table_size + sizeof(format::trailer);
+    const auto head = bytes_of_text(restarter).first(format::header_offset);
+    const auto rest = bytes_of_text(restarter).subspan(format::header_offset + sizeof h);
+    h.restarter_checksum = format::checksum(bytes_of_text(
+        std::string(text_of_bytes(head)) + std::string(text_of_bytes(rest))));
+    h.header_checksum = format::own_checksum(h);
+
+    std::vector<wire::le<u64>> table(blocks);
+    const auto always = [] { return result<void>(); };
+    image::writer out(file, 0, block_size, std::span(table), always);
+    CKPT_TRY(out.put(head));
+    CKPT_TRY(out.put(bytes_of(h)));
+    CKPT_TRY(out.put(rest));
+    CKPT_TRY(out.put(metadata.view()));
+    CKPT_TRY(out.pad_to(h.data_offset));
+    CKPT_TRY(out.put_data(bytes_of_text(data)));
+    return out.finish(h);
+  }
+
+ private:
+  struct run {
+    u64 address;
+    u64 length;
+    u64 data;
+  };
+
+  [[nodiscard]] static std::string fake_restarter() {
+    std::string bytes = "\177ELF";
+    for (u64 i = bytes.size(); i < restarter_pages * page_size; ++i)
+      bytes += static_cast<char>(i * 7);
+    return bytes;
+  }
+
+  // Pages that follow each other within one segment are one extent.
+  [[nodiscard]] std::vector<run> memory_runs(std::string& data) const {
+    std::vector<run> runs;
+    for (const auto& [address, content] : pages_) {
+      bool joins = !runs.empty() && runs.back().address + runs.back().length == address;
+      for (const auto& [s, name] : segments_) joins = joins && s.address != address;
+      if (joins)
+        runs.back().length += page_size;
+      else
+        runs.push_back({address, page_size, data.size()});
+      data += content;
+    }
+    return runs;
+  }
+
+  static void add_table(format::metadata_builder& metadata, u64 object,
+                        const std::vector<run>& runs) {
+    state::extents table{};
+    table.object = object;
+    table.count = runs.size();
+    must(metadata.begin(table));
+    for (const auto& r : runs) {
+      state::extent e{};
+      e.address = r.address;
+      e.length = r.length;
+      e.data = r.data;
+      must(metadata.append(bytes_of(e)));
+    }
+    must(metadata.end());
+  }
+
+  void describe(format::metadata_builder& metadata, std::string& data) const {
+    must(metadata.add(host, bytes_of_text("#1 SMP test")));
+    must(metadata.add(process));
+    for (const auto& [t, tail] : texts_) must(metadata.add(t, bytes_of_text(tail)));
+    must(metadata.add(layout));
+    must(metadata.add(cpu));
+    for (const auto& [s, name] : segments_) must(metadata.add(s, bytes_of_text(name)));
+    add_table(metadata, 0, memory_runs(data));
+    for (std::size_t i = 0; i < contents_.size(); ++i) {
+      const u64 length = page_up(contents_[i].size());
+      add_table(metadata, i + 1, {{0, length, data.size()}});
+      data += contents_[i] + std::string(length - contents_[i].size(), '\0');
+    }
+    must(metadata.add(thread));
+    for (const auto& add : more_) add(metadata);
+  }
+
+  std::vector<std::pair<state::segment, std::string>> segments_;
+  std::vector<std::pair<state::text, std::string>> texts_;
+  std::map<u64, std::string> pages_;
+  std::vector<std::string> contents_;
+  std::vector<std::function<void(format::metadata_builder&)>> more_;
+  u32 open_files_ = 0;
+};
+
+}  // namespace ckpt::test

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// Holds one thing that cannot be saved, named by the second argument, uses it as long as it runs,
+// and checks at the end that a refused checkpoint has left it alone.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+
+#include "victim.hpp"
+
+static void announce(const char* format, long value) {
+  char text[128];
+  snprintf(text, sizeof text, format, value);
+  victim::say(text);
+}
+
+static int finish_socket(int* pair) {
+  char byte = 0;
+  if (write(pair[0], "x", 1) != 1 || read(pair[1], &byte, 1) != 1 || byte != 'x')
+    victim::lost("the socket");
+  return victim::finish();
+}
+
+int main(int count, char** values) {
+  victim::begin(count, values);
+  const std::string kind = count > 2 ? values[2] : "";
+  if (kind == "socket") {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) victim::broken("socketpair");
+    announce("fd %ld\n", pair[0]);
+    victim::work_until_stop();
+    return finish_socket(pair);
+  }
+  if (kind == "child" || kind == "zombie") {
+    pid_t child = fork();
+    if (child == 0) {
+      if (kind == "zombie") _exit(5);
+      while (!victim::stop_requested()) usleep(2000);
+      _exit(5);
+    }
+    if (kind == "zombie") {
+      siginfo_t info{};
+      waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT);
+    }
+    announce("child %ld\n", child);
+    victim::work_until_stop();
+    int status = 0;
+    if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 5)
+      victim::lost("the child: status %#x", static_cast<unsigned>(status));
+    if (waitpid(-1, &status, __WALL) != -1 || errno != ECHILD)
+      victim::lost("a child that the program has not started");
+    return victim::finish();
+  }
+  if (kind == "shared-file") {
+    int fd = open("shared.bin", O_RDWR | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0 || ftruncate(fd, 8192) != 0) victim::broken("shared.bin");
+    auto* memory = static_cast<unsigned char*>(
+        mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    if (memory == MAP_FAILED) victim::broken("mmap");
+    victim::fill(memory, 8192, 1);
+    victim::work_until_stop();
+    unsigned char back[8192];
+    if (pread(fd, back, sizeof back, 0) != 8192) victim::lost("the file");
+    victim::expect_filled("the file", back, sizeof back, 1);
+    return victim::finish();
+  }
+  if (kind == "shared-anonymous") {
+    auto* memory = static_cast<unsigned char*>(
+        mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    if (memory == MAP_FAILED) victim::broken("mmap");
+    victim::fill(memory, 8192, 1);
+    victim::work_until_stop();
+    victim::expect_filled("the memory", memory, 8192, 1);
+    return victim::finish();
+  }
+  if (kind == "shm") {
+    int id = shmget(IPC_PRIVATE, 8192, IPC_CREAT | 0600);
+    if (id < 0) victim::skip("no System V shared memory here");
+    auto* memory = static_cast<unsigned char*>(shmat(id, nullptr, 0));
+    shmctl(id, IPC_RMID, nullptr);
+    victim::fill(memory, 8192, 1);
+    victim::work_until_stop();
+    victim::expect_filled("the segment", memory, 8192, 1);
+    return victim::finish();
+  }
+  int fd = -1, other = -1;
+  if (kind == "timerfd") {
+    fd = timerfd_create(CLOCK_MONOTONIC, 0);
+    itimerspec time{{0, 0}, {0, 1'000'000}};
+    timerfd_settime(fd, 0, &time, nullptr);
+  } else if (kind == "eventfd") {
+    fd = eventfd(3, 0);
+  } else if (kind == "epoll") {
+    fd = epoll_create1(0);
+  } else if (kind == "pipe") {
+    int ends[2];
+    if (pipe(ends) != 0) victim::broken("pipe");
+    fd = ends[0];
+    other = ends[1];
+    if (write(other, "12345678", 8) != 8) victim::broken("write");
+  }
+  if (fd < 0) victim::broken("what to hold");
+  announce("fd %ld\n", fd);
+  victim::work_until_stop();
+  if (kind != "epoll") {
+    uint64_t value = 0;
+    if (read(fd, &value, 8) != 8 || value == 0) victim::lost("what it holds");
+  } else {
+    epoll_event event{};
+    if (epoll_wait(fd, &event, 1, 1) != 0) victim::lost("what it holds");
+  }
+  return victim::finish();
+}

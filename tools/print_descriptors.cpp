@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+//
+// Descriptors beside the open files they share. Letters, as in --help: r w the access mode,
+// a O_APPEND, n O_NONBLOCK, d O_DIRECT, s O_SYNC or O_DSYNC, y O_ASYNC, p O_PATH, c close-on-exec.
+#include <fcntl.h>
+
+#include <map>
+
+#include "ckpt/sys/abi.hpp"
+#include "columns.hpp"
+#include "commands.hpp"
+#include "enumerators.hpp"
+#include "printable.hpp"
+
+namespace ckpt::tools {
+
+namespace {
+
+std::string flag_letters(u32 status, u32 descriptor) {
+  namespace abi = sys::abi;
+  const int flags = static_cast<int>(status);
+  std::string letters;
+  const bool path_only = (flags & abi::o_path) == abi::o_path;
+  const int access = flags & abi::o_accmode;
+  if (!path_only && access != abi::o_wronly) letters += 'r';
+  if (!path_only && access != abi::o_rdonly) letters += 'w';
+  if ((flags & abi::o_append) != 0) letters += 'a';
+  if ((flags & abi::o_nonblock) != 0) letters += 'n';
+  if ((flags & abi::o_direct) != 0) letters += 'd';
+  if ((flags & (O_SYNC | O_DSYNC)) != 0) letters += 's';
+  if ((flags & abi::o_async) != 0) letters += 'y';
+  if (path_only) letters += 'p';
+  if ((descriptor & abi::fd_cloexec) != 0) letters += 'c';
+  return letters;
+}
+
+void print_locks(const image_file& image, std::ostream& out) {
+  const auto locks = image.all<state::file_lock>();
+  if (locks.empty()) return;
+  columns table({">FILE", "LOCK", "KIND", ">FROM", "BYTES"});
+  for (const auto& [l, tail] : locks)
+    table.add({std::to_string(l.open_file), l.exclusive != 0 ? "write" : "read",
+               spoken_name(l.kind.get()), std::to_string(l.start),
+               l.length == 0 ? "to the end" : std::to_string(l.length)});
+  out << '\n';
+  table.print(out);
+}
+
+}  // namespace
+
+void print_descriptors(const image_file& image, std::ostream& out) {
+  std::map<u32, found<state::open_file>> files;
+  for (const auto& file : image.all<state::open_file>()) files.insert({file.fields.id, file});
+  columns table({">FD", ">FILE", "KIND", "FLAGS", ">OFFSET", ">SIZE", "PATH"});
+  for (const auto& [d, no_tail] : image.all<state::descriptor>()) {
+    const auto& [f, path] = files.at(d.open_file);
+    const bool has_offset = f.kind == state::file_kind::regular ||
+                            f.kind == state::file_kind::deleted;
+    table.add({std::to_string(d.number), std::to_string(f.id), spoken_name(f.kind.get()),
+               flag_letters(f.flags, d.flags), has_offset ? std::to_string(f.offset) : "",
+               has_offset ? std::to_string(f.size) : "", printable(text_of_bytes(path))});
+  }
+  table.print(out);
+  print_locks(image, out);
+}
+
+}  // namespace ckpt::tools

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+//
+// The same walk for each command: which types of record it shows is all that differs.
+#include "commands.hpp"
+#include "record_json.hpp"
+
+namespace ckpt::tools {
+
+namespace {
+
+void print(const json& document, std::ostream& out) { out << document.dump(2) << '\n'; }
+
+void print_records(const image_file& image, std::initializer_list<format::record_type> types,
+                   std::ostream& out) {
+  print({{"records", records_json(image, types)}}, out);
+}
+
+}  // namespace
+
+using format::record_type;
+
+void info_json(const image_file& image, std::ostream& out) { print(image_json(image), out); }
+
+void segments_json(const image_file& image, std::ostream& out) {
+  print_records(image, {record_type::segment, record_type::extents}, out);
+}
+
+void descriptors_json(const image_file& image, std::ostream& out) {
+  print_records(image, {record_type::open_file, record_type::descriptor, record_type::file_lock},
+                out);
+}
+
+void threads_json(const image_file& image, std::ostream& out) {
+  print_records(image,
+                {record_type::thread, record_type::extended_state, record_type::pending_signal},
+                out);
+}
+
+}  // namespace ckpt::tools
