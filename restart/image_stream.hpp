@@ -50,12 +50,14 @@ class image_stream {
     return {};
   }
 
-  /// Reads and drops bytes up to `offset`.
-  result<void> skip_to(u64 offset) {
-    u8 dropped[512];
+  /// Reads padding.
+  result<void> expect_zeros_to(u64 offset) {
+    u8 padding[512];
     while (position_ < offset) {
-      const u64 n = offset - position_ < sizeof dropped ? offset - position_ : sizeof dropped;
-      CKPT_TRY(read(std::as_writable_bytes(std::span(dropped, n))));
+      const u64 n = offset - position_ < sizeof padding ? offset - position_ : sizeof padding;
+      CKPT_TRY(read(std::as_writable_bytes(std::span(padding, n))));
+      for (u64 i = 0; i < n; ++i)
+        if (padding[i] != 0) return errc::malformed;
     }
     return {};
   }

@@ -377,7 +377,7 @@ void restart_in_window(void*) {
   if (!state::check_cpu(image::first<state::cpu>(metadata), state::this_cpu(), global.why).ok())
     fail();
   check_agent(metadata);
-  require(global.stream.skip_to(header.data_offset), "cannot read the image");
+  require(global.stream.expect_zeros_to(header.data_offset), "damaged between metadata and data");
   match_layout(metadata);
   clear_address_space(window);
 
@@ -480,7 +480,7 @@ extern "C" [[gnu::visibility("hidden")]] void restart_main(long* stack) {
   char** envp = argv + argc + 1;
   global.argv = argv;
   global.envp = envp;
-  global.is_image = has_image_header();
+  global.is_image = is_head_of_image();
   const std::string_view invoked_as = argc > 0 ? argv[0] : "ckpt-restart";
   const char* operand = read_arguments(argc > 0 ? argv + 1 : argv);
   read_environment(envp);

@@ -6,11 +6,9 @@
 #pragma once
 
 #include "ckpt/base/types.hpp"
-#include "ckpt/format/header.hpp"
 
 extern "C" {
 [[gnu::visibility("hidden")]] extern const char __ehdr_start[];
-[[gnu::visibility("hidden")]] extern const char __image_header[];
 [[gnu::visibility("hidden")]] extern const char __data_start[];
 [[gnu::visibility("hidden")]] extern const char __restarter_end[];
 [[gnu::visibility("hidden")]] extern const char __rela_start[];
@@ -29,11 +27,14 @@ inline u64 restarter_text_size() {
   return reinterpret_cast<u64>(__data_start) - reinterpret_cast<u64>(__ehdr_start);
 }
 
-/// An image has its header in the room that the linker script leaves; ckpt-restart has zeros.
-inline bool has_image_header() {
-  format::magic found;
-  __builtin_memcpy(&found, __image_header, sizeof found);
-  return found == format::image_magic;
+/// At the head of an image the restarter is an ELF file for one address; the command is one for
+/// any. The image's own header may be what is damaged, so it is not asked.
+inline bool is_head_of_image() {
+  constexpr u64 type_offset = 16;  // e_type
+  constexpr u16 et_exec = 2;
+  u16 type = 0;
+  __builtin_memcpy(&type, __ehdr_start + type_offset, sizeof type);
+  return type == et_exec;
 }
 
 /// Sets the absolute addresses of the copy at `base`. Uses none itself.

@@ -97,6 +97,8 @@ class segment_recorder {
       return kind_t::shared_file;
     }
     if (flags_.has(vm_flag::grows_down)) return kind_t::stack;
+    // A private mapping of /dev/zero is anonymous memory by another way.
+    if (name_.view() == "/dev/zero") return kind_t::anonymous;
     return head_.inode != 0 || maps::backing_of(name_.view()) != maps::backing::memory
                ? kind_t::private_file
                : kind_t::anonymous;
