@@ -80,7 +80,7 @@ agent_restarter:
     .hidden agent_restarter_end
 agent_restarter_end:
 
-// Working memory: stacks of the three tasks of a checkpoint. Untouched pages cost nothing, and
+// Working memory: stacks of the tasks of a checkpoint. Untouched pages cost nothing, and
 // none of it is part of an image.
     .section .bss
     .balign 4096
@@ -95,6 +95,10 @@ agent_trigger_stack_end:
     .globl agent_starter_stack_end
     .hidden agent_starter_stack_end
 agent_starter_stack_end:
+    .skip 16 * 1024
+    .globl agent_hasher_stack_end
+    .hidden agent_hasher_stack_end
+agent_hasher_stack_end:
     .skip 256 * 1024
     .globl agent_helper_stack_end
     .hidden agent_helper_stack_end

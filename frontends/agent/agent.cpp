@@ -152,13 +152,16 @@ void helper_main(void*) {
   sys::exit_group(0);
 }
 
+constexpr int not_started = -1;
+
 /// Makes the helper and waits for leave to end: the helper is then nobody's child but init's.
 // Context: starter, a process that shares the program's memory for an instant
 void starter_main(void*) {
   const u64 flags = sys::abi::clone_vm | sys::abi::clone_untraced | sys::abi::clone_parent_settid |
                     sys::abi::clone_child_cleartid;
-  (void)start_task(flags, agent_helper_stack_end, &current.helper, &current.helper, &helper_main,
-                   nullptr);
+  if (start_task(flags, agent_helper_stack_end, &current.helper, &current.helper, &helper_main,
+                 nullptr) < 0)
+    __atomic_store_n(&current.helper, 0, __ATOMIC_RELEASE);
   (void)sys::futex_wake(reinterpret_cast<u32*>(&current.helper), 1);
   (void)current.turn.wait_for(phase::self_capture, [] { return current.helper_alive(); });
   sys::exit(0);
@@ -279,9 +282,13 @@ result<void> run_helper(session& s) {
   auto outcome = [&]() -> result<void> {
     if (starter < 0)
       return s.why.explain(static_cast<errc>(-starter), "cannot start the helper process");
-    while (s.helper_alive() && __atomic_load_n(&s.helper, __ATOMIC_ACQUIRE) == -1) {
+    while (__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE) == not_started) {
       const sys::abi::timespec bound{0, 1'000'000};
-      (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), ~u32{0}, &bound);
+      (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), static_cast<u32>(not_started), &bound);
+    }
+    if (!s.helper_alive() && s.turn.get() == phase::starting) {
+      (void)sys::wait4(static_cast<int>(starter), nullptr, 0x40000000 /* __WALL */);
+      return s.why.refuse("cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
     }
     (void)sys::prctl(sys::abi::pr_set_ptracer, s.helper);  // EINVAL where there is no Yama
     s.turn.set(phase::freezing);
@@ -317,7 +324,7 @@ result<void> run_helper(session& s) {
 void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   auto& me = state_of_agent;
   auto& s = *new (static_cast<void*>(&current)) session{};
-  s.helper = -1;
+  s.helper = not_started;
   s.context = &context;
   s.program = sys::getpid();
   s.thread = sys::gettid();

@@ -296,8 +296,8 @@ class memory_capture {
 
   [[nodiscard]] u64 data_size() const { return data_; }
 
-  /// Gives the bytes of all extents, in order, to put(bytes) and, before memory given earlier may
-  /// change, flush().
+  /// Gives the bytes of all extents, in order, to writer.put_data(), and calls settle() before
+  /// memory given earlier changes.
   // Context: helper, all threads frozen
   template <class Writer>
   result<void> write(bytes extents, Writer& writer) {
@@ -381,13 +381,13 @@ class memory_capture {
     for (u64 done = 0; done < e.length;) {
       const u64 left = e.length - done;
       const u64 n = left < bounce_size ? left : bounce_size;
-      CKPT_TRY(writer.flush());  // the bounce buffer may still be waiting
+      CKPT_TRY(writer.settle());  // the bounce buffer may still be in use
       if (remote_.read(e.address + done, bounce_.first(n)) != n)
         return s_.why.refuse("memory at ", hex{e.address + done}, " became unreadable");
       CKPT_TRY(writer.put_data(bytes(bounce_).first(n)));
       done += n;
     }
-    return writer.flush();
+    return {};
   }
 
   session& s_;

@@ -19,6 +19,15 @@ inline constexpr char launch_separator = '\x1f';
 /// The field that holds the LD_PRELOAD the user had; absent when there was none.
 inline constexpr std::string_view launch_preload = "preload";
 
+/// FILE and file://FILE are names of files; what other schemes mean, this version does not know.
+[[nodiscard]] constexpr bool has_other_scheme(std::string_view name) {
+  const auto colon = name.find("://");
+  if (colon == std::string_view::npos || name.starts_with("file://")) return false;
+  for (std::size_t i = 0; i < colon; ++i)
+    if (name[i] < 'a' || name[i] > 'z') return false;
+  return colon > 0;
+}
+
 struct config {
   fixed_text<name_capacity> name;  // absolute
   int signal = sys::abi::sig_tstp;
@@ -33,7 +42,7 @@ struct config {
   bool set(options::id id, std::string_view value) {
     switch (id) {
       case options::id::name:
-        if (value.size() > 1023) return false;
+        if (value.empty() || value.size() > 1023 || has_other_scheme(value)) return false;
         name.clear();
         name.append(value);
         return true;

@@ -17,6 +17,7 @@
 #include "freezer.hpp"
 #include "image_file.hpp"
 #include "image_head.hpp"
+#include "threaded_hasher.hpp"
 
 namespace ckpt::agent {
 
@@ -343,7 +344,9 @@ class helper {
       remove_temporary(s_);
       sys::exit_group(1);
     };
-    image::writer writer(kernel, fd.get(), header.block_size, table, watch);
+    threaded_hasher hasher(header.block_size, table);
+    if (header.data_size >= worth_a_thread) hasher.start(agent_hasher_stack_end);
+    image::writer writer(kernel, fd.get(), hasher, table, watch);
     const auto outcome = [&]() -> result<void> {
       CKPT_TRY(writer.put(head.view()));
       CKPT_TRY(writer.put(s_.metadata.view()));
@@ -365,13 +368,11 @@ class helper {
       if (!outcome.ok()) return;
       outcome = t.object == 0 ? memory_.write(tail, writer) : write_content(t, tail, writer);
     });
-    CKPT_TRY(outcome);
-    return writer.flush();
+    return outcome;
   }
 
   template <class Writer>
   result<void> write_content(const state::extents& t, bytes tail, Writer& writer) {
-    CKPT_TRY(writer.flush());
     const i32 descriptor = files_->unnamed()[t.object - 1].descriptor;
     const sys::unique_fd fd(CKPT_TRY(files_->reopen(descriptor)));
     const auto buffer = CKPT_TRY(s_.arena.take(64 * 1024));
@@ -385,13 +386,15 @@ class helper {
         std::memset(part.data(), 0, part.size());
         (void)CKPT_TRY(sys::pread_up_to(kernel, fd.get(), part, e.address + done));
         CKPT_TRY(writer.put_data(part));
-        CKPT_TRY(writer.flush());
+        CKPT_TRY(writer.settle());
         done += part.size();
       }
     }
     return {};
   }
 
+  /// Below it, starting a thread costs more than it gains.
+  static constexpr u64 worth_a_thread = u64{8} << 20;
   static constexpr u64 sizeof_shown = u64{32} << 20;
 
   session& s_;

@@ -14,6 +14,7 @@ CKPT_HIDDEN extern std::byte agent_scratch[];
 CKPT_HIDDEN extern std::byte agent_scratch_end[];
 CKPT_HIDDEN extern std::byte agent_trigger_stack_end[];
 CKPT_HIDDEN extern std::byte agent_starter_stack_end[];
+CKPT_HIDDEN extern std::byte agent_hasher_stack_end[];
 CKPT_HIDDEN extern std::byte agent_helper_stack_end[];
 CKPT_HIDDEN extern ckpt::u32 agent_busy;
 

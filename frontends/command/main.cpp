@@ -102,6 +102,13 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "ckpt: NAME has %zu characters; it may have 1 to 1023\n", value.size());
         return own_failure;
       }
+      if (o.id == options::id::name && agent::has_other_scheme(value)) {
+        fixed_text<1200> shown;
+        shown.append(quoted{value});
+        std::fprintf(stderr, "ckpt: %s: images go to files only; give FILE or file://FILE\n",
+                     shown.c_str());
+        return own_failure;
+      }
       if (!checked.set(o.id, value)) bad_value(o, value);
       settings.emplace_back(o.long_name, value);
     }

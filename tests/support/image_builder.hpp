@@ -233,7 +233,8 @@ class image_builder {
 
     std::vector<wire::le<u64>> table(blocks);
     const auto always = [] { return result<void>(); };
-    image::writer out(file, 0, block_size, std::span(table), always);
+    image::block_hasher hasher(block_size, std::span(table));
+    image::writer out(file, 0, hasher, std::span(table), always);
     CKPT_TRY(out.put(head));
     CKPT_TRY(out.put(bytes_of(h)));
     CKPT_TRY(out.put(rest));

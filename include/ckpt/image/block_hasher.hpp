@@ -32,6 +32,9 @@ class block_hasher {
     }
   }
 
+  /// Nothing is ever left to look at: add() has done it.
+  void settle() {}
+
   /// Closes a last block that is shorter than the others.
   void finish() {
     if (filled_ == 0) return;

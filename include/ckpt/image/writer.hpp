@@ -23,12 +23,22 @@ struct linux_gather : sys::linux_files {
   }
 };
 
-/// `Watch` is asked between chunks whether to go on: result<void> operator()().
-template <gather_kernel K, class Watch>
+/// Takes the pieces of the data in order; may look at them later, until settle() returns.
+template <class H>
+concept data_hasher = requires(H& h, bytes piece) {
+  h.add(piece);
+  h.settle();
+  h.finish();
+  { h.blocks() } -> std::same_as<u64>;
+};
+
+/// `hasher` fills `table`. `watch` is asked between chunks whether to go on:
+/// result<void> operator()().
+template <gather_kernel K, data_hasher Hasher, class Watch>
 class writer {
  public:
-  writer(K& kernel, int fd, u64 block_size, std::span<wire::le<u64>> table, Watch watch)
-      : kernel_(kernel), fd_(fd), hasher_(block_size, table), table_(table), watch_(watch) {}
+  writer(K& kernel, int fd, Hasher& hasher, std::span<const wire::le<u64>> table, Watch watch)
+      : kernel_(kernel), fd_(fd), hasher_(hasher), table_(table), watch_(watch) {}
 
   /// Bytes outside the data: restarter, header, metadata, padding.
   result<void> put(bytes piece) {
@@ -47,7 +57,7 @@ class writer {
     return {};
   }
 
-  /// Bytes of the data. They must stay as they are until the next flush().
+  /// Bytes of the data. They must stay as they are until the next settle().
   result<void> put_data(bytes piece) {
     while (!piece.empty()) {
       const u64 room = sys::io_chunk - gathered_bytes_;
@@ -57,6 +67,13 @@ class writer {
       piece = piece.subspan(n);
       if (gathered_ == max_pieces || gathered_bytes_ == sys::io_chunk) CKPT_TRY(flush());
     }
+    return {};
+  }
+
+  /// After it, memory given to put_data() may change.
+  result<void> settle() {
+    CKPT_TRY(flush());
+    hasher_.settle();
     return {};
   }
 
@@ -114,8 +131,8 @@ class writer {
   static constexpr int max_pieces = 256;
   K& kernel_;
   int fd_;
-  block_hasher hasher_;
-  std::span<wire::le<u64>> table_;
+  Hasher& hasher_;
+  std::span<const wire::le<u64>> table_;
   Watch watch_;
   u64 position_ = 0;
   u64 gathered_bytes_ = 0;
