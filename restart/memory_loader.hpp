@@ -28,6 +28,7 @@ class memory_loader {
 
  private:
   using kind = state::segment_kind;
+  static constexpr u64 worth_populating = 4 * page_size;
   static constexpr u64 huge_page = u64{2} << 20;
   /// Above this, a segment that was never charged to the commit limit is not charged now.
   static constexpr u64 large_reservation = u64{64} << 20;
@@ -139,6 +140,8 @@ class memory_loader {
     while (length > 0) {
       const u64 room = sys::io_chunk - queued_bytes_;
       const u64 n = length < room ? length : room;
+      // Pages made in one call cost less than pages made one fault at a time (5.14; else no harm).
+      if (n >= worth_populating) (void)sys::madvise(address, n, sys::abi::madv_populate_write);
       queued_[queued_count_++] = {address, n};
       queued_bytes_ += n;
       address += n;

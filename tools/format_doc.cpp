@@ -229,7 +229,7 @@ A structure becomes an object with the field names of its table. Reserved fields
   `memory_layout` but `alternate_stack_size`.
 - Enumerations are the names given here, or the number of a value without a name.
 - Flags, `extensions` and `vm_flags` are arrays of names.
-- Text is a string, or `{"hex": …}` when it is not UTF-8. Blobs are strings of hexadecimal digits.
+- Text is a string with everything but ASCII escaped, or `{"hex": …}` when it is not UTF-8. Blobs are strings of hexadecimal digits.
 - A tail is one more member: `version` of host, `words` of a text of kind `command_line` or
   `environment`, `entries` (pairs of type and value) of `auxiliary_vector`, `text` of the others,
   `name` of segment, `extents` of extents, `path` of open_file, and `bytes` in hexadecimal digits

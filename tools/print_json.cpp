@@ -8,7 +8,11 @@ namespace ckpt::tools {
 
 namespace {
 
-void print(const json& document, std::ostream& out) { out << document.dump(2) << '\n'; }
+// Everything but ASCII is escaped: JSON too is read on terminals.
+void print(const json& document, std::ostream& out) {
+  constexpr bool only_ascii = true;
+  out << document.dump(2, ' ', only_ascii) << '\n';
+}
 
 void print_records(const image_file& image, std::initializer_list<format::record_type> types,
                    std::ostream& out) {

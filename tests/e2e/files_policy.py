@@ -363,7 +363,15 @@ os.write(1, b"ok\\n")
     if os.read(master, 100) != b"ready\r\n":
         raise harness.Failure("the program does not start on a terminal")
     process.wait_armed()
-    session.checkpoint()
+    try:
+        session.checkpoint()
+    except harness.Failure as failure:
+        os.set_blocking(master, False)
+        try:
+            text = os.read(master, 10000)
+        except BlockingIOError:
+            text = b""
+        raise harness.Failure(f"{failure}\nthe terminal shows {text!r}") from None
     os.close(slave)
     os.close(master)
     session.restart()

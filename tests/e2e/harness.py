@@ -247,7 +247,7 @@ class Process:
                                     f"{self.out.seen()[-300:]!r}"))
 
     def stderr(self):
-        return self.err.all().decode(errors="replace")
+        return self.err.all().decode(errors="replace") if self.err else ""
 
     def kill(self):
         if self.status is None:

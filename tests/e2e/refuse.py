@@ -20,7 +20,7 @@ KINDS = {
     "shm": "System V|SysV|shm",
     "timerfd": "timerfd",
     "eventfd": "eventfd",
-    "epoll": "epoll",
+    "epoll": "epoll|eventpoll",
     "pipe": "pipe",
 }
 

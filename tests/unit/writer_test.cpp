@@ -68,7 +68,8 @@ struct dying {
 TEST_CASE("no request is larger than a chunk, and small pieces are gathered") {
   gathering_files file;
   std::vector<wire::le<u64>> table(1000);
-  writer out(file, 0, format::default_block_size, std::span(table), always{});
+  block_hasher hasher(format::default_block_size, table);
+  writer out(file, 0, hasher, table, always{});
   std::vector<std::byte> big(3 * sys::io_chunk + 5);
   REQUIRE(out.put_data(big).ok());
   std::vector<std::byte> page(page_size);
@@ -84,7 +85,8 @@ TEST_CASE("no request is larger than a chunk, and small pieces are gathered") {
 TEST_CASE("more pieces than one call takes go out in several") {
   gathering_files file;
   std::vector<wire::le<u64>> table(1000);
-  writer out(file, 0, page_size, std::span(table), always{});
+  block_hasher hasher(page_size, table);
+  writer out(file, 0, hasher, table, always{});
   std::string bytes;
   for (int i = 0; i < 1000; ++i) bytes += static_cast<char>(i % 251);
   for (std::size_t i = 0; i < bytes.size(); ++i)
@@ -98,17 +100,49 @@ TEST_CASE("the watch ends the work between chunks") {
   gathering_files file;
   std::vector<wire::le<u64>> table(1000);
   int chunks_left = 2;
-  writer out(file, 0, page_size, std::span(table), dying{&chunks_left});
+  block_hasher hasher(page_size, table);
+  writer out(file, 0, hasher, table, dying{&chunks_left});
   std::vector<std::byte> big(5 * sys::io_chunk);
-  // Enough table for the data that is hashed before the watch says no.
   CHECK(out.put_data(big).error() == errc::gone);
   CHECK(file.content().size() == 2 * sys::io_chunk);
+}
+
+/// A hasher that looks at the memory late, as one on another processor does.
+struct late_hasher {
+  std::vector<bytes> pieces;
+  std::string seen;
+  int settled = 0;
+  void add(bytes piece) { pieces.push_back(piece); }
+  void settle() {
+    ++settled;
+    for (bytes piece : pieces) seen += text_of_bytes(piece);
+    pieces.clear();
+  }
+  void finish() { settle(); }
+  [[nodiscard]] u64 blocks() const { return 0; }
+};
+
+TEST_CASE("after settle() the memory may change, and all of it has been written and hashed") {
+  gathering_files file;
+  late_hasher hasher;
+  std::vector<wire::le<u64>> table;
+  writer out(file, 0, hasher, table, always{});
+  std::string memory = "first";
+  REQUIRE(out.put_data(bytes_of_text(memory)).ok());
+  REQUIRE(out.settle().ok());
+  CHECK(hasher.settled == 1);
+  memory = "later";
+  REQUIRE(out.put_data(bytes_of_text(memory)).ok());
+  REQUIRE(out.settle().ok());
+  CHECK(file.content() == "firstlater");
+  CHECK(hasher.seen == "firstlater");
 }
 
 TEST_CASE("padding reaches the offset and not further") {
   gathering_files file;
   std::vector<wire::le<u64>> table;
-  writer out(file, 0, page_size, std::span(table), always{});
+  block_hasher hasher(page_size, table);
+  writer out(file, 0, hasher, table, always{});
   REQUIRE(out.put(bytes_of_text("head")).ok());
   REQUIRE(out.pad_to(page_size).ok());
   CHECK(out.position() == page_size);
@@ -120,7 +154,8 @@ TEST_CASE("padding reaches the offset and not further") {
 TEST_CASE("an image whose data is not what its header says is not finished") {
   gathering_files file;
   std::vector<wire::le<u64>> table(1);
-  writer out(file, 0, page_size, std::span(table), always{});
+  block_hasher hasher(page_size, table);
+  writer out(file, 0, hasher, table, always{});
   const std::vector<std::byte> page(page_size);
   REQUIRE(out.put_data(page).ok());
   format::file_header h{};

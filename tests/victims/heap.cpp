@@ -10,8 +10,8 @@ int main(int count, char** values) {
   std::vector<std::pair<unsigned char*, size_t>> blocks;
   uint64_t state = 1;
   auto next = [&] { return state = state * 6364136223846793005u + 1442695040888963407u; };
-  auto size_of = [&] { return next() >> 40 & 7 ? (next() >> 52) + 1 : (next() >> 44) + 1; };
-  for (size_t i = 0; i < 3000; ++i) {
+  auto size_of = [&] { return next() >> 40 & 15 ? (next() >> 52) + 1 : (next() >> 45) + 1; };
+  for (size_t i = 0; i < 1000; ++i) {
     size_t size = size_of();
     blocks.emplace_back(static_cast<unsigned char*>(malloc(size)), size);
     victim::fill(blocks.back().first, size, i);
