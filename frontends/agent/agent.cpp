@@ -41,6 +41,12 @@ void say(std::string_view text) {
 
 // --- load ------------------------------------------------------------------------------------
 
+void complain_of_length(std::string_view variable, u64 length) {
+  fixed_text<256> line;
+  line.append(variable).append(" has ").append(length);
+  line.append(" characters; a name may have 1023, so it is ignored");
+  say(line.view());
+}
 void complain(std::string_view variable, std::string_view value, std::string_view meaning) {
   fixed_text<1024> line;
   line.append(variable).append('=').append(quoted{value.substr(0, 200)});
@@ -56,7 +62,10 @@ void read_variables(const initial_stack& stack) {
     char* value = stack.variable(o.variable);
     if (value == nullptr || *value == '\0') continue;
     if (state_of_agent.config.set(o.id, value)) continue;
-    complain(o.variable, value, o.meaning);
+    if (const std::string_view text(value); o.id == options::id::name && text.size() > 1023)
+      complain_of_length(o.variable, text.size());
+    else
+      complain(o.variable, text, o.meaning);
     *value = '\0';
   }
 }
@@ -470,7 +479,11 @@ extern "C" {
 
 [[gnu::visibility("hidden")]] void trigger_main(int, ckpt::sys::abi::siginfo* info,
                                                 ckpt::sys::abi::ucontext* context) {
-  // First: the image must hold the mended registers too.
+  // A program may have put the disposition back without its mask (bash does): from here on nothing
+  // of the program may run, least of all in the helper, which inherits the mask.
+  const ckpt::u64 all = ~ckpt::u64{0};
+  (void)ckpt::sys::rt_sigprocmask(ckpt::sys::abi::sig_setmask, &all, nullptr);
+  // Before the capture: the image must hold the mended registers too.
   (void)ckpt::agent::reissue_interrupted_call(*context);
   ckpt::agent::checkpoint(*info, *context);
 }

@@ -12,8 +12,9 @@
 
 namespace ckpt::agent {
 
-/// The calls that signal(7) lists as never restarted.
-[[nodiscard]] constexpr bool never_restarted(u32 number) {
+/// The calls that can end with EINTR: those that signal(7) lists as never restarted, and those that
+/// SA_RESTART would have restarted, had the program not put the disposition back without it.
+[[nodiscard]] constexpr bool can_be_interrupted(u32 number) {
   switch (number) {
     case __NR_poll: case __NR_ppoll: case __NR_select: case __NR_pselect6: case __NR_pause:
     case __NR_nanosleep: case __NR_clock_nanosleep: case __NR_epoll_wait: case __NR_epoll_pwait:
@@ -21,7 +22,10 @@ namespace ckpt::agent {
     case __NR_semtimedop: case __NR_msgrcv: case __NR_msgsnd: case __NR_io_getevents:
     case __NR_io_pgetevents: case __NR_futex: case __NR_accept: case __NR_accept4:
     case __NR_recvfrom: case __NR_recvmsg: case __NR_recvmmsg: case __NR_sendto:
-    case __NR_sendmsg: case __NR_connect: case __NR_read: case __NR_write:
+    case __NR_sendmsg: case __NR_connect: case __NR_read: case __NR_write: case __NR_readv:
+    case __NR_writev: case __NR_open: case __NR_openat: case __NR_ioctl: case __NR_wait4:
+    case __NR_waitid: case __NR_flock: case __NR_fcntl: case __NR_sendfile: case __NR_splice:
+    case __NR_getrandom: case __NR_mq_timedreceive: case __NR_mq_timedsend:
       return true;
     default: return false;
   }
@@ -34,7 +38,7 @@ namespace ckpt::agent {
     if (code[-back] != 0xb8) continue;
     u32 number = 0;
     std::memcpy(&number, code - back + 1, sizeof number);
-    if (never_restarted(number)) return number;
+    if (can_be_interrupted(number)) return number;
   }
   return ~u32{0};
 }

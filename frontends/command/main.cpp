@@ -81,6 +81,8 @@ int main(int argc, char** argv) {
   }
   long_names.push_back({nullptr, 0, nullptr, 0});
 
+  char own_name[] = "ckpt";  // getopt_long's messages begin with it
+  argv[0] = own_name;
   command::settings settings;
   agent::config checked;  // the agent's own parser decides what a value may be
   for (int c; (c = getopt_long(argc, argv, short_names.c_str(), long_names.data(), nullptr)) != -1;) {

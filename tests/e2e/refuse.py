@@ -21,7 +21,6 @@ KINDS = {
     "timerfd": "timerfd",
     "eventfd": "eventfd",
     "epoll": "epoll|eventpoll",
-    "pipe": "pipe",
 }
 
 

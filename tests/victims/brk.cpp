@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The heap that brk made: its contents stay, its end is where it was, and it still grows and shrinks.
+// The heap that brk made: its contents stay, its end is where it was, and it still grows and
+// shrinks.
 #include "victim.hpp"
 
 int main(int count, char** values) {

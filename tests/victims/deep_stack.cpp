@@ -6,7 +6,8 @@
 
 [[gnu::noinline]] static int descend(int levels, bool check_here) {
   volatile unsigned char frame[4096];
-  for (size_t i = 0; i < sizeof frame; i += 64) frame[i] = victim::pattern(9, i + static_cast<size_t>(levels));
+  for (size_t i = 0; i < sizeof frame; i += 64)
+    frame[i] = victim::pattern(9, i + static_cast<size_t>(levels));
   int below = 0;
   if (levels > 0)
     below = descend(levels - 1, check_here);

@@ -16,8 +16,8 @@ int main(int count, char** values) {
   if (mkdir("a directory\n(deleted)", 0777) != 0 || chdir("a directory\n(deleted)") != 0)
     victim::broken("mkdir");
   prctl(PR_SET_NAME, "odd) name (x");
-  const int which[] = {RLIMIT_NOFILE, RLIMIT_CORE, RLIMIT_STACK, RLIMIT_DATA, RLIMIT_CPU,
-                       RLIMIT_NPROC, RLIMIT_FSIZE};
+  const int which[] = {RLIMIT_NOFILE, RLIMIT_CORE,  RLIMIT_STACK, RLIMIT_DATA,
+                       RLIMIT_CPU,    RLIMIT_NPROC, RLIMIT_FSIZE};
   const rlim_t soft[] = {777, 12288, 6 << 20, 1 << 30, 3600, 0, 1u << 31};
   rlimit limits[7];
   for (int i = 0; i < 7; ++i) {

@@ -8,7 +8,9 @@
 
 static volatile int ticks;
 
-static int64_t micro(timeval value) { return value.tv_sec * 1'000'000 + value.tv_usec; }
+static int64_t micro(timeval value) {
+  return value.tv_sec * 1'000'000 + value.tv_usec;
+}
 
 static void expect_timer(const char* what, int which, itimerval set) {
   itimerval left{};

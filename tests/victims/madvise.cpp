@@ -15,7 +15,8 @@ static std::string relevant(const std::string& flags) {
   std::istringstream words(flags);
   std::string word, kept;
   while (words >> word)
-    for (const char* each : {"dc", "wf", "dd", "hg", "nh", "mg", "lo", "lf", "sr", "rr", "nr", "gd"})
+    for (const char* each :
+         {"dc", "wf", "dd", "hg", "nh", "mg", "lo", "lf", "sr", "rr", "nr", "gd"})
       if (word == each) kept += word + " ";
   return kept;
 }

@@ -7,9 +7,8 @@
 int main(int count, char** values) {
   victim::begin(count, values);
   constexpr size_t length = size_t{64} << 30;
-  auto* memory = static_cast<unsigned char*>(
-      mmap(nullptr, length, PROT_READ | PROT_WRITE,
-           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  auto* memory = static_cast<unsigned char*>(mmap(
+      nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (memory == MAP_FAILED) victim::skip("64 GiB of address space cannot be had here");
   madvise(memory, length, MADV_NOHUGEPAGE);
   for (size_t i = 0; i < 32; ++i) victim::fill(memory + i * (size_t{2} << 30) + 8192, 4096, i);

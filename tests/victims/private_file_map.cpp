@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A private mapping of a file, with pages that were changed, pages that were not, and pages past the
-// end of the file, where there is nothing to read.
+// A private mapping of a file, with pages that were changed, pages that were not, and pages past
+// the end of the file, where there is nothing to read.
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -9,7 +9,9 @@
 #include "victim.hpp"
 
 static sigjmp_buf back;
-static void fault(int) { siglongjmp(back, 1); }
+static void fault(int) {
+  siglongjmp(back, 1);
+}
 
 int main(int count, char** values) {
   victim::begin(count, values);
@@ -17,7 +19,8 @@ int main(int count, char** values) {
   unsigned char content[length];
   victim::fill(content, length, 1);
   int fd = open("mapped.bin", O_RDWR | O_CREAT | O_TRUNC, 0644);
-  if (fd < 0 || write(fd, content, length) != static_cast<ssize_t>(length)) victim::broken("mapped.bin");
+  if (fd < 0 || write(fd, content, length) != static_cast<ssize_t>(length))
+    victim::broken("mapped.bin");
   auto* memory = static_cast<unsigned char*>(
       mmap(nullptr, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
   auto* offset = static_cast<unsigned char*>(mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, fd, 4096));

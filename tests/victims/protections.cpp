@@ -79,7 +79,8 @@ int main(int count, char** values) {
   victim::mapping none = victim::mapping_of(guarded);
   victim::expect_equal("reserved address space", reinterpret_cast<uintptr_t>(guarded) + (512 << 20),
                        none.end);
-  if (none.permissions != "---p") victim::lost("reserved address space: %s", none.permissions.c_str());
+  if (none.permissions != "---p")
+    victim::lost("reserved address space: %s", none.permissions.c_str());
   victim::expect_filled("page inside it", guarded + (512 << 20), 4096, 50);
   return victim::finish();
 }

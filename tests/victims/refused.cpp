@@ -59,8 +59,8 @@ int main(int count, char** values) {
   if (kind == "shared-file") {
     int fd = open("shared.bin", O_RDWR | O_CREAT | O_TRUNC, 0644);
     if (fd < 0 || ftruncate(fd, 8192) != 0) victim::broken("shared.bin");
-    auto* memory = static_cast<unsigned char*>(
-        mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    auto* memory =
+        static_cast<unsigned char*>(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
     if (memory == MAP_FAILED) victim::broken("mmap");
     victim::fill(memory, 8192, 1);
     victim::work_until_stop();
@@ -88,7 +88,7 @@ int main(int count, char** values) {
     victim::expect_filled("the segment", memory, 8192, 1);
     return victim::finish();
   }
-  int fd = -1, other = -1;
+  int fd = -1;
   if (kind == "timerfd") {
     fd = timerfd_create(CLOCK_MONOTONIC, 0);
     itimerspec time{{0, 0}, {0, 1'000'000}};
@@ -97,12 +97,6 @@ int main(int count, char** values) {
     fd = eventfd(3, 0);
   } else if (kind == "epoll") {
     fd = epoll_create1(0);
-  } else if (kind == "pipe") {
-    int ends[2];
-    if (pipe(ends) != 0) victim::broken("pipe");
-    fd = ends[0];
-    other = ends[1];
-    if (write(other, "12345678", 8) != 8) victim::broken("write");
   }
   if (fd < 0) victim::broken("what to hold");
   announce("fd %ld\n", fd);

@@ -26,27 +26,28 @@ static_assert(offsetof(held, general_in) == 4480 && offsetof(held, general_out) 
 static_assert(offsetof(held, mxcsr_in) == 4624 && offsetof(held, stop) == 4640);
 
 // The loop: access(stop, F_OK) clobbers rax, rcx and r11 only; all else stays in its register.
-#define CKPT_HOLD(NAME, LOAD, STORE)                                                          \
-  extern "C" void NAME(held*);                                                                \
-  asm(".text\n.globl " #NAME "\n.type " #NAME ",@function\n" #NAME ":\n"                      \
-      "push %rbx\npush %rbp\npush %r12\npush %r13\npush %r14\npush %r15\npush %rdi\n"         \
-      "fldcw 4632(%rdi)\nldmxcsr 4624(%rdi)\n"                                                \
-      ".irp i,0,1,2,3,4,5,6,7\n fldt 4096+16*\\i(%rdi)\n.endr\n" LOAD                         \
-      "mov 4480(%rdi),%rbx\nmov 4488(%rdi),%rbp\nmov 4496(%rdi),%rdx\nmov 4504(%rdi),%r8\n"   \
-      "mov 4512(%rdi),%r9\nmov 4520(%rdi),%r10\nmov 4528(%rdi),%r12\nmov 4536(%rdi),%r13\n"   \
-      "mov 4544(%rdi),%r14\nmov 4636(%rdi),%r15d\n"                                           \
-      "mov 4640(%rdi),%rdi\nxor %esi,%esi\n"                                                  \
-      "1: mov $21,%eax\nsyscall\ntest %eax,%eax\njz 3f\n"                                     \
-      "mov %r15d,%ecx\n2: dec %ecx\njnz 2b\njmp 1b\n"                                         \
-      "3: pop %rdi\n"                                                                         \
-      "mov %rbx,4552(%rdi)\nmov %rbp,4560(%rdi)\nmov %rdx,4568(%rdi)\nmov %r8,4576(%rdi)\n"   \
-      "mov %r9,4584(%rdi)\nmov %r10,4592(%rdi)\nmov %r12,4600(%rdi)\nmov %r13,4608(%rdi)\n"   \
-      "mov %r14,4616(%rdi)\n"                                                                 \
-      "stmxcsr 4628(%rdi)\nfnstcw 4634(%rdi)\n" STORE                                         \
-      ".irp i,7,6,5,4,3,2,1,0\n fstpt 4224+16*\\i(%rdi)\n.endr\n"                             \
-      "fninit\npushq $0x1f80\nldmxcsr (%rsp)\npop %rax\n"                                     \
-      "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n.size " #NAME         \
-      ", .-" #NAME "\n")
+#define CKPT_HOLD(NAME, LOAD, STORE)                                                               \
+  extern "C" void NAME(held*);                                                                     \
+  asm(".text\n.globl " #NAME "\n.type " #NAME ",@function\n" #NAME                                 \
+      ":\n"                                                                                        \
+      "push %rbx\npush %rbp\npush %r12\npush %r13\npush %r14\npush %r15\npush %rdi\n"              \
+      "fldcw 4632(%rdi)\nldmxcsr 4624(%rdi)\n"                                                     \
+      ".irp i,0,1,2,3,4,5,6,7\n fldt 4096+16*\\i(%rdi)\n.endr\n" LOAD                              \
+      "mov 4480(%rdi),%rbx\nmov 4488(%rdi),%rbp\nmov 4496(%rdi),%rdx\nmov 4504(%rdi),%r8\n"        \
+      "mov 4512(%rdi),%r9\nmov 4520(%rdi),%r10\nmov 4528(%rdi),%r12\nmov 4536(%rdi),%r13\n"        \
+      "mov 4544(%rdi),%r14\nmov 4636(%rdi),%r15d\n"                                                \
+      "mov 4640(%rdi),%rdi\nxor %esi,%esi\n"                                                       \
+      "1: mov $21,%eax\nsyscall\ntest %eax,%eax\njz 3f\n"                                          \
+      "mov %r15d,%ecx\n2: dec %ecx\njnz 2b\njmp 1b\n"                                              \
+      "3: pop %rdi\n"                                                                              \
+      "mov %rbx,4552(%rdi)\nmov %rbp,4560(%rdi)\nmov %rdx,4568(%rdi)\nmov %r8,4576(%rdi)\n"        \
+      "mov %r9,4584(%rdi)\nmov %r10,4592(%rdi)\nmov %r12,4600(%rdi)\nmov %r13,4608(%rdi)\n"        \
+      "mov %r14,4616(%rdi)\n"                                                                      \
+      "stmxcsr 4628(%rdi)\nfnstcw 4634(%rdi)\n" STORE                                              \
+      ".irp i,7,6,5,4,3,2,1,0\n fstpt 4224+16*\\i(%rdi)\n.endr\n"                                  \
+      "fninit\npushq $0x1f80\nldmxcsr (%rsp)\npop %rax\n"                                          \
+      "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n.size " #NAME ", .-" #NAME \
+      "\n")
 
 inline void prepare(held& state, size_t vectors) {
   memset(&state, 0, sizeof state);
@@ -61,7 +62,7 @@ inline void prepare(held& state, size_t vectors) {
   for (unsigned i = 0; i < 8; ++i) state.mask_in[i] = 0x0123456789abcdefu * (2 * i + 1);
   for (unsigned i = 0; i < 9; ++i) state.general_in[i] = 0xfedcba9876543210u * (2 * i + 1);
   state.mxcsr_in = 0x1f80 | 0x4000 | 0x8000 | 0x0015;  // round up, flush to zero, three flags
-  state.control_in = 0x007f | 0x0200 | 0x0400;  // double precision, round down
+  state.control_in = 0x007f | 0x0200 | 0x0400;         // double precision, round down
   state.spins = 300'000;
   state.stop = victim::stop_file;
 }

@@ -2,9 +2,9 @@
 // General registers, xmm0-15, the x87 stack with its rounding and precision, and MXCSR.
 #include "registers.hpp"
 
-CKPT_HOLD(hold_sse,
-          ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n movdqu 16*\\i(%rdi),%xmm\\i\n.endr\n",
-          ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n movdqu %xmm\\i,2048+16*\\i(%rdi)\n.endr\n");
+CKPT_HOLD(
+    hold_sse, ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n movdqu 16*\\i(%rdi),%xmm\\i\n.endr\n",
+    ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n movdqu %xmm\\i,2048+16*\\i(%rdi)\n.endr\n");
 
 int main(int count, char** values) {
   victim::begin(count, values);

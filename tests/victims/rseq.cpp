@@ -39,7 +39,8 @@ int main(int count, char** values) {
   auto* area = static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
   // Registering the same area again answers EBUSY when it is registered, and succeeds when not.
   long again = syscall(SYS_rseq, area, 32, 0, RSEQ_SIG);
-  if (again == 0 || errno != EBUSY) victim::lost("rseq is not registered: %ld, errno %d", again, errno);
+  if (again == 0 || errno != EBUSY)
+    victim::lost("rseq is not registered: %ld, errno %d", again, errno);
   return victim::finish();
 #else
   victim::skip("this libc knows no rseq");

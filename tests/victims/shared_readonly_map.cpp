@@ -11,7 +11,8 @@ int main(int count, char** values) {
   unsigned char content[length];
   victim::fill(content, length, 1);
   int fd = open("shared.bin", O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (fd < 0 || write(fd, content, length) != static_cast<ssize_t>(length)) victim::broken("shared.bin");
+  if (fd < 0 || write(fd, content, length) != static_cast<ssize_t>(length))
+    victim::broken("shared.bin");
   close(fd);
   fd = open("shared.bin", O_RDONLY);
   auto* memory = static_cast<unsigned char*>(mmap(nullptr, length, PROT_READ, MAP_SHARED, fd, 0));

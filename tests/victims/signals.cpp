@@ -42,7 +42,8 @@ int main(int count, char** values) {
   action.sa_sigaction = record;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigaddset(&action.sa_mask, SIGHUP);
-  for (int number : {SIGRTMIN + 3, SIGRTMIN + 4, SIGUSR1, SIGCHLD}) sigaction(number, &action, nullptr);
+  for (int number : {SIGRTMIN + 3, SIGRTMIN + 4, SIGUSR1, SIGCHLD})
+    sigaction(number, &action, nullptr);
   struct sigaction other {};
   other.sa_handler = plain;
   other.sa_flags = static_cast<int>(SA_RESETHAND) | SA_NODEFER;
@@ -54,7 +55,8 @@ int main(int count, char** values) {
 
   sigset_t blocked;
   sigemptyset(&blocked);
-  for (int number : {SIGRTMIN + 3, SIGRTMIN + 4, SIGUSR1, SIGCHLD, SIGWINCH}) sigaddset(&blocked, number);
+  for (int number : {SIGRTMIN + 3, SIGRTMIN + 4, SIGUSR1, SIGCHLD, SIGWINCH})
+    sigaddset(&blocked, number);
   sigprocmask(SIG_SETMASK, &blocked, nullptr);
   for (int i = 0; i < 5; ++i) sigqueue(getpid(), SIGRTMIN + 3, sigval{.sival_int = 1000 + i});
   sigqueue(getpid(), SIGRTMIN + 4, sigval{.sival_int = 2000});
@@ -80,10 +82,10 @@ int main(int count, char** values) {
   for (int i = 1; i <= 64; ++i) {
     kernel_action after = action_of(i);
     if (memcmp(&before[i], &after, sizeof after) != 0)
-      victim::lost("disposition of signal %d: handler %p flags %#lx mask %#llx instead of %p %#lx %#llx",
-                   i, after.handler, after.flags, static_cast<unsigned long long>(after.mask),
-                   before[i].handler, before[i].flags,
-                   static_cast<unsigned long long>(before[i].mask));
+      victim::lost(
+          "disposition of signal %d: handler %p flags %#lx mask %#llx instead of %p %#lx %#llx", i,
+          after.handler, after.flags, static_cast<unsigned long long>(after.mask),
+          before[i].handler, before[i].flags, static_cast<unsigned long long>(before[i].mask));
   }
   sigset_t pending;
   sigpending(&pending);

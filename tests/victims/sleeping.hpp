@@ -20,8 +20,9 @@ int sleeps(int count, char** values, const char* name, Call call) {
     bool right = call();
     int error = errno;
     int64_t took = now() - start;
-    if (!right) lost("%s: errno %d (%s) after %lld us", name, error, strerror(error),
-                     static_cast<long long>(took / 1000));
+    if (!right)
+      lost("%s: errno %d (%s) after %lld us", name, error, strerror(error),
+           static_cast<long long>(took / 1000));
     // One tick of slack for calls that count in jiffies or milliseconds.
     if (took < nap - 1'000'000)
       lost("%s: %lld us too early", name, static_cast<long long>((nap - took) / 1000));
@@ -29,6 +30,8 @@ int sleeps(int count, char** values, const char* name, Call call) {
   return finish();
 }
 
-inline timespec nap_spec() { return {0, nap}; }
+inline timespec nap_spec() {
+  return {0, nap};
+}
 
 }  // namespace victim

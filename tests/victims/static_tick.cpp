@@ -1,3 +1,5 @@
 // SPDX-License-Identifier: MIT
 // A program without a dynamic linker, into which no library can be preloaded.
-int main() { return 5; }
+int main() {
+  return 5;
+}

@@ -66,9 +66,13 @@ inline void begin(int count, char** values) {
   stop_file = values[1];
 }
 
-inline void ready() { say("ready\n"); }
+inline void ready() {
+  say("ready\n");
+}
 
-inline bool stop_requested() { return access(stop_file, F_OK) == 0; }
+inline bool stop_requested() {
+  return access(stop_file, F_OK) == 0;
+}
 
 inline void compute() {
   static volatile uint64_t sink;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A lock that is not given up in time: ETIMEDOUT from the kernel, never EINTR. The call is made as
-// the C libraries make it, with its number in the code; through syscall(3) nobody can find it again.
+// the C libraries make it, with its number in the code; through syscall(3) nobody can find it
+// again.
 #include <linux/futex.h>
 #include <sys/syscall.h>
 

@@ -16,8 +16,7 @@ int main(int count, char** values) {
     }
     char wanted[16];
     snprintf(wanted, sizeof wanted, "%07u\n", expected);
-    if (memcmp(record, wanted, 8) != 0)
-      victim::lost("record %u is '%.7s'", expected, record);
+    if (memcmp(record, wanted, 8) != 0) victim::lost("record %u is '%.7s'", expected, record);
   }
   return victim::finish();
 }

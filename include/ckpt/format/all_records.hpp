@@ -31,7 +31,8 @@ using all_records =
     record_list<state::host, state::process, state::text, state::memory_layout, state::cpu,
                 state::segment, state::extents, state::thread, state::extended_state,
                 state::signal_action, state::pending_signal, state::interval_timer,
-                state::resource_limit, state::open_file, state::descriptor, state::file_lock>;
+                state::resource_limit, state::open_file, state::descriptor, state::file_lock,
+                state::pipe_content>;
 
 /// Calls visit(record) with the decoded structure when the type is known.
 /// errc::not_found for an unknown type, errc::malformed for an illegal field.

@@ -27,6 +27,7 @@ enum class record_type : u16 {
   open_file = 14,
   descriptor = 15,
   file_lock = 16,
+  pipe_content = 17,
 };
 constexpr bool legal(record_type) { return true; }  // an unknown type is skipped or refused by flag
 

@@ -43,6 +43,9 @@ inline result<void> capture_timers(format::metadata_builder& out) {
     t.which = which;
     t.value_us = now.it_value.tv_sec * 1'000'000 + now.it_value.tv_usec;
     t.interval_us = now.it_interval.tv_sec * 1'000'000 + now.it_interval.tv_usec;
+    // A periodic timer whose signal still waits to be delivered shows no value: the kernel starts
+    // it again with the delivery, so the next firing is a whole interval away.
+    if (t.value_us == 0) t.value_us = t.interval_us;
     if (t.value_us != 0) CKPT_TRY(out.add(t));
   }
   return {};

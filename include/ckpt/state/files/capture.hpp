@@ -196,11 +196,14 @@ class files_capture {
            device == maps::device_number(1, 7) || device == maps::device_number(1, 8) ||
            device == maps::device_number(1, 9) || device == maps::device_number(5, 0);
   }
-  bool is_terminal(const entry& e) {
-    const sys::unique_fd fd(reopen(e.fd).value_or(-1));
+  /// Asked of the helper's own copy of the descriptor: the path of a terminal may be closed to this
+  /// user, after su for instance.
+  static bool is_terminal(const entry& e) {
+    sys::abi::stat own{};
     u8 termios[64];
     constexpr unsigned long tcgets = 0x5401;
-    return fd && sys::ioctl(fd.get(), tcgets, &termios[0]).ok();
+    return sys::fstat(e.fd, own).ok() && own.st_dev == e.st.st_dev && own.st_ino == e.st.st_ino &&
+           sys::ioctl(e.fd, tcgets, &termios[0]).ok();
   }
 
   result<void> classify(entry& e, std::string_view link, report& why) {
@@ -235,8 +238,9 @@ class files_capture {
           return refuse(e, why, "a terminal that is not its standard input or output", close_it);
         return {};
       case s_ififo:
-        e.kind = file_kind::outside;
-        if (is_internal_pipe(e)) return refuse(e, why, "a pipe within the program", close_it);
+        e.kind = link.starts_with("pipe:") && is_internal_pipe(e) ? file_kind::pipe
+                                                                   : file_kind::outside;
+        if (e.kind == file_kind::pipe) return {};
         if (!link.starts_with("pipe:") || !from_outside(e))
           return refuse(e, why, "a pipe", close_it);
         return {};
@@ -268,6 +272,9 @@ class files_capture {
     f.id = e.id;
     f.kind = e.kind;
     f.flags = e.info.flags & ~u32{sys::abi::o_cloexec};
+    // How an unnamed file was made, not what it is.
+    constexpr u32 made_unnamed = u32{sys::abi::o_tmpfile} & ~u32{sys::abi::o_directory};
+    if ((f.flags & made_unnamed) != 0) f.flags = f.flags & ~u32{sys::abi::o_tmpfile};
     f.mode = e.st.st_mode;
     f.offset = e.info.position;
     f.size = static_cast<u64>(e.st.st_size);
@@ -291,7 +298,47 @@ class files_capture {
       CKPT_TRY(take_content(e, f, why));
     }
     if (e.kind == file_kind::kernel_file) path = as_self(path);
-    return out.add(f, bytes_of_text(path));
+    CKPT_TRY(out.add(f, bytes_of_text(path)));
+    if (e.kind == file_kind::pipe && is_first_end(e)) return save_pipe(e, out, why);
+    return {};
+  }
+
+  bool is_first_end(const entry& e) const {
+    for (u32 i = 0; i < count_; ++i)
+      if (same_file(entries_[i], e)) return &entries_[i] == &e;
+    return true;
+  }
+
+  /// tee(2) copies what a pipe holds and leaves it there.
+  result<void> save_pipe(const entry& e, format::metadata_builder& out, report& why) {
+    const auto cannot = [&](errc error) {
+      return why.explain(error, "cannot copy what the pipe on descriptor ", e.fd, " holds");
+    };
+    constexpr int f_setpipe_sz = 1031, f_getpipe_sz = 1032;
+    const auto source = reopen(e.fd);  // a new reader, whichever end this is
+    if (!source.ok()) return cannot(source.error());
+    const sys::unique_fd from(*source);
+    pipe_content p{};
+    p.inode = e.st.st_ino;
+    p.capacity = static_cast<u64>(sys::fcntl(from.get(), f_getpipe_sz, 0).value_or(65536));
+    CKPT_TRY(out.begin(p));
+    int ends[2] = {-1, -1};
+    if (auto r = sys::pipe2(ends, sys::abi::o_cloexec | sys::abi::o_nonblock); !r.ok())
+      return cannot(r.error());
+    const sys::unique_fd copy(ends[0]);
+    const sys::unique_fd into(ends[1]);
+    (void)sys::fcntl(into.get(), f_setpipe_sz, static_cast<long>(p.capacity.get()));
+    const auto teed = sys::checked<u64>(
+        sys::invoke(__NR_tee, from.get(), into.get(), p.capacity.get(), 2 /* SPLICE_F_NONBLOCK */));
+    if (!teed.ok() && teed.error() != errc::again) return cannot(teed.error());
+    std::byte buffer[4096];
+    for (u64 left = teed.value_or(0); left > 0;) {
+      const auto got = sys::read(copy.get(), buffer, sizeof buffer);
+      if (!got.ok() || *got == 0) return cannot(got.ok() ? errc::io : got.error());
+      CKPT_TRY(out.append(bytes(buffer, *got)));
+      left -= *got;
+    }
+    return out.end();
   }
 
   /// Two descriptors may have opened the same unnamed file: then they share its contents too.

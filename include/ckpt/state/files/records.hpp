@@ -16,8 +16,9 @@ enum class file_kind : u32 {
   device = 4,       // null, zero, full, random, urandom, tty: reopened by path
   outside = 5,      // terminal, pipe or socket on 0–2: comes from whoever restarts
   kernel_file = 6,  // below /proc or /sys: reopened by path, never compared
+  pipe = 7,         // one end of a pipe that has both ends in the program
 };
-constexpr bool legal(file_kind k) { return k >= file_kind::regular && k <= file_kind::kernel_file; }
+constexpr bool legal(file_kind k) { return k >= file_kind::regular && k <= file_kind::pipe; }
 
 struct open_file {
   static constexpr auto record = format::record_type::open_file;
@@ -58,6 +59,13 @@ struct file_lock {
   wire::le<u64> length;
 };
 
+/// A pipe within the program; the open files that are its ends have its inode number.
+struct pipe_content {
+  static constexpr auto record = format::record_type::pipe_content;
+  wire::le<u64> inode;
+  wire::le<u64> capacity;
+};
+
 /// The bytes at each end of a file that its fingerprint covers.
 inline constexpr u64 fingerprint_bytes = 4096;
 
@@ -68,6 +76,7 @@ BOOST_HANA_ADAPT_STRUCT(ckpt::state::open_file, id, kind, flags, mode, offset, s
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::descriptor, number, open_file, flags, reserved);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::file_lock, open_file, kind, exclusive, reserved, start,
                         length);
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::pipe_content, inode, capacity);
 
 namespace ckpt::wire {
 template <>
@@ -75,7 +84,7 @@ inline constexpr auto describe<state::open_file> = description<14>{
     "open_file",
     "One open file description (open(2)). The tail is its path.",
     {"number by which descriptors and locks refer to it, counted from 0",
-     "1 regular, 2 deleted, 3 directory, 4 device, 5 outside, 6 kernel file",
+     "1 regular, 2 deleted, 3 directory, 4 device, 5 outside, 6 kernel file, 7 end of a pipe",
      "status flags, as F_GETFL of fcntl(2) gives them", "st_mode", "file offset",
      "st_size at the checkpoint", "st_mtim in nanoseconds", "st_dev", "st_ino",
      "object number of the extents that hold its contents, 0 for none",
@@ -93,9 +102,15 @@ inline constexpr auto describe<state::file_lock> = description<6>{
     "One lock the program held.",
     {"id of an open_file of that file", "1 fcntl F_SETLK, 2 fcntl F_OFD_SETLK, 3 flock(2)",
      "1 for a write or exclusive lock", "zero", "first byte", "bytes, 0 to the end of the file"}};
+template <>
+inline constexpr auto describe<state::pipe_content> = description<2>{
+    "pipe_content",
+    "A pipe with both ends in the program. The tail is what has been written and not yet read.",
+    {"inode number of the open_file records that are its ends", "F_GETPIPE_SZ, in bytes"}};
 }  // namespace ckpt::wire
 
 namespace ckpt::state {
+static_assert(wire::laid_out_in<pipe_content, 16>());
 static_assert(wire::laid_out_in<open_file, 88>());
 static_assert(wire::laid_out_in<descriptor, 16>());
 static_assert(wire::laid_out_in<file_lock, 32>());

@@ -34,9 +34,14 @@ class files_restore {
   result<void> restore() {
     CKPT_TRY(park_outside());
     CKPT_TRY(close_all_others());
+    CKPT_TRY(make_pipes());
     CKPT_TRY(each_file([&](const open_file& f, std::string_view path) { return open(f, path); }));
     for (const int fd : parked_)
       if (fd >= 0) (void)sys::close(fd);
+    for (u32 i = 0; i < pipe_count_; ++i) {
+      (void)sys::close(pipes_[i].reader);
+      (void)sys::close(pipes_[i].writer);
+    }
     return restore_locks();
   }
 
@@ -106,21 +111,63 @@ class files_restore {
     return why_.refuse("file ", quoted{path}, " was replaced by another", cure);
   }
 
-  /// 0, 1 and 2 of whoever restarts wait under numbers that the program does not use.
-  result<void> park_outside() {
-    for (int fd = 0; fd <= 2; ++fd) {
-      i32 from = 0;
-      for (;;) {
-        const auto copy = sys::fcntl(fd, sys::abi::f_dupfd_cloexec, from);
-        if (!copy.ok()) break;  // it is closed
-        parked_[fd] = static_cast<int>(*copy);
-        if (!is_wanted(parked_[fd])) break;
-        (void)sys::close(parked_[fd]);
-        from = parked_[fd] + 1;
-        parked_[fd] = -1;
-      }
+  /// A copy under a number that the program does not use; -1 when there is nothing to copy.
+  int park(int fd) {
+    for (i32 from = 0;;) {
+      const auto copy = sys::fcntl(fd, sys::abi::f_dupfd_cloexec, from);
+      if (!copy.ok()) return -1;
+      const int number = static_cast<int>(*copy);
+      if (!is_wanted(number)) return number;
+      (void)sys::close(number);
+      from = number + 1;
     }
+  }
+
+  /// 0, 1 and 2 of whoever restarts.
+  result<void> park_outside() {
+    for (int fd = 0; fd <= 2; ++fd) parked_[fd] = park(fd);
     return {};
+  }
+
+  /// Pipes within the program, filled with what they held. Their ends are opened from these.
+  result<void> make_pipes() {
+    result<void> outcome;
+    image::for_each<pipe_content>(metadata_, [&](const pipe_content& p, bytes content) {
+      if (!outcome.ok()) return;
+      if (pipe_count_ == max_pipes) {
+        outcome = why_.refuse("more than ", max_pipes, " pipes");
+        return;
+      }
+      outcome = make_pipe(p, content);
+      if (!outcome.ok()) (void)why_.explain(outcome.error(), "cannot make a pipe again");
+    });
+    return outcome;
+  }
+  result<void> make_pipe(const pipe_content& p, bytes content) {
+    constexpr int f_setpipe_sz = 1031;
+    int ends[2] = {-1, -1};
+    CKPT_TRY(sys::pipe2(ends, sys::abi::o_cloexec));
+    const sys::unique_fd reader(ends[0]);
+    const sys::unique_fd writer(ends[1]);
+    (void)sys::fcntl(writer.get(), f_setpipe_sz, static_cast<long>(p.capacity.get()));
+    (void)sys::fcntl(writer.get(), sys::abi::f_setfl, sys::abi::o_nonblock);
+    sys::linux_files kernel;
+    CKPT_TRY(sys::write_all(kernel, writer.get(), content));
+    const internal_pipe made{p.inode, park(reader.get()), park(writer.get())};
+    if (made.reader < 0 || made.writer < 0) return errc::no_memory;
+    pipes_[pipe_count_++] = made;
+    return {};
+  }
+  result<int> open_end(const open_file& f) {
+    for (u32 i = 0; i < pipe_count_; ++i) {
+      if (pipes_[i].inode != f.inode) continue;
+      const int flags = reopen_flags(f);
+      const bool reads = (flags & sys::abi::o_accmode) == sys::abi::o_rdonly;
+      path_.clear();
+      path_.append("/proc/self/fd/").append(reads ? pipes_[i].reader : pipes_[i].writer);
+      return sys::openat(sys::abi::at_fdcwd, path_.c_str(), flags);
+    }
+    return errc::not_found;
   }
 
   result<void> close_all_others() {
@@ -142,7 +189,8 @@ class files_restore {
       return why_.explain(opened.error(), "cannot open ", quoted{path}, " again (",
                           "make it accessible and restart)");
     const int fd = *opened;
-    if (f.kind != file_kind::outside && f.kind != file_kind::device && f.offset != 0)
+    if (f.kind != file_kind::outside && f.kind != file_kind::device &&
+        f.kind != file_kind::pipe && f.offset != 0)
       if (auto r = sys::lseek(fd, f.offset, sys::abi::seek_set); !r.ok())
         return why_.explain(r.error(), "cannot go to offset ", f.offset.get(), " of ", quoted{path});
     bool stays = false;
@@ -155,7 +203,10 @@ class files_restore {
         (void)sys::fcntl(fd, sys::abi::f_setfd, close_on_exec ? sys::abi::fd_cloexec : 0);
         return;
       }
-      const auto put = sys::dup3(fd, d.number, close_on_exec ? sys::abi::o_cloexec : 0);
+      // 0, 1 and 2 each come from the same number, though they were one open file before.
+      const bool own_number = f.kind == file_kind::outside && d.number <= 2 && d.number >= 0;
+      const int from = own_number && parked_[d.number] >= 0 ? parked_[d.number] : fd;
+      const auto put = sys::dup3(from, d.number, close_on_exec ? sys::abi::o_cloexec : 0);
       if (!put.ok())
         outcome = why_.explain(put.error(), "cannot put ", quoted{path}, " on descriptor ",
                                d.number.get());
@@ -180,6 +231,7 @@ class files_restore {
         if (fd < 0) return sys::openat(sys::abi::at_fdcwd, "/dev/null", sys::abi::o_rdwr | sys::abi::o_cloexec);
         return fd;
       }
+      case file_kind::pipe: return open_end(f);
       case file_kind::deleted: return open_unnamed(f, path);
       case file_kind::regular: return open_regular(f, path);
       default: return sys::openat(sys::abi::at_fdcwd, terminated(path), reopen_flags(f));
@@ -311,11 +363,19 @@ class files_restore {
     return {};
   }
 
+  struct internal_pipe {
+    u64 inode;
+    int reader, writer;
+  };
+  static constexpr u32 max_pipes = 128;
+
   image::files_policy policy_;
   bytes metadata_;
   bytes contents_;
   report& why_;
   int parked_[3] = {-1, -1, -1};
+  internal_pipe pipes_[max_pipes];
+  u32 pipe_count_ = 0;
   fixed_text<4300> path_;
 };
 
