@@ -65,9 +65,21 @@ int refuse_kind(const program_file& program) {
 }  // namespace
 
 int launch(const settings& options, char** command_line) {
-  const auto program = find_program(command_line[0]);
+  auto program = find_program(command_line[0]);
+  // env replaces itself by the program it names, and that one would start without the agent: what
+  // env would do is done here.
+  std::vector<char*> through_env;
+  std::string script = program.path;
+  std::string interpreter = program.env_program;
+  if (program.error == 0 && !interpreter.empty()) {
+    through_env = {interpreter.data(), script.data()};
+    for (char** word = command_line + 1; *word != nullptr; ++word) through_env.push_back(*word);
+    through_env.push_back(nullptr);
+    program = find_program(interpreter);
+  }
+  char** arguments = through_env.empty() ? command_line : through_env.data();
   if (program.error != 0) {
-    std::fprintf(stderr, "ckpt: cannot run %s: %s\n", shown(command_line[0]).c_str(),
+    std::fprintf(stderr, "ckpt: cannot run %s: %s\n", shown(arguments[0]).c_str(),
                  std::strerror(program.error));
     return program.error == ENOENT || program.error == ENOTDIR ? not_found : not_executable;
   }
@@ -91,19 +103,27 @@ int launch(const settings& options, char** command_line) {
     if (!launch_value.empty()) launch_value += agent::launch_separator;
     launch_value.append(key).append("=").append(value);
   };
-  for (const auto& [key, value] : options) add(key, value);
+  bool named = std::getenv("CKPT_NAME") != nullptr;
+  for (const auto& [key, value] : options) {
+    add(key, value);
+    named = named || key == "name";
+  }
+  if (!named) {
+    // The program that was typed, which for a script is not what the kernel runs.
+    const std::string_view typed = command_line[0];
+    std::string name(typed.substr(typed.rfind('/') + 1));
+    add("name", name += ".ckpt");
+  }
   std::string preload = library;
   if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr && *users != '\0') {
     add(agent::launch_preload, users);
     preload.append(":").append(users);
-  } else if (launch_value.empty()) {
-    add("version", CKPT_VERSION);  // so that the agent knows who started it
   }
   setenv("LD_PRELOAD", preload.c_str(), 1);
   setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1);
-  execvp(command_line[0], command_line);
+  execvp(arguments[0], arguments);
   const int error = errno;
-  std::fprintf(stderr, "ckpt: cannot run %s: %s\n", shown(command_line[0]).c_str(),
+  std::fprintf(stderr, "ckpt: cannot run %s: %s\n", shown(arguments[0]).c_str(),
                std::strerror(error));
   return error == ENOENT ? not_found : not_executable;
 }

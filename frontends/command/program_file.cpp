@@ -57,7 +57,19 @@ bool is_privileged(const std::string& path) {
   return geteuid() != 0 && getxattr(path.c_str(), "security.capability", nullptr, 0) > 0;
 }
 
-program_kind kind_of(const std::string& path, std::string& interpreter, int depth) {
+/// NAME of `#!/usr/bin/env NAME`; empty for options, assignments and several words.
+std::string name_for_env(const std::string& interpreter, const char* rest) {
+  if (interpreter.substr(interpreter.rfind('/') + 1) != "env") return {};
+  rest += std::strspn(rest, " \t");
+  const std::string name(rest, std::strcspn(rest, " \t\r\n"));
+  rest += name.size();
+  rest += std::strspn(rest, " \t\r");
+  if (*rest != '\n' || name.empty() || name[0] == '-' || name.find('=') != std::string::npos)
+    return {};
+  return name;
+}
+
+program_kind kind_of(const std::string& path, program_file& found, int depth) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return program_kind::dynamic;  // executable but not readable: the kernel will see
   char head[4096] = {};
@@ -68,8 +80,10 @@ program_kind kind_of(const std::string& path, std::string& interpreter, int dept
   };
   if (size > 2 && head[0] == '#' && head[1] == '!' && depth < 5) {
     const char* begin = head + 2 + std::strspn(head + 2, " \t");
-    interpreter.assign(begin, std::strcspn(begin, " \t\r\n"));
-    return done(kind_of(interpreter, interpreter, depth + 1));
+    const std::string interpreter(begin, std::strcspn(begin, " \t\r\n"));
+    if (depth == 0) found.env_program = name_for_env(interpreter, begin + interpreter.size());
+    found.interpreter = interpreter;
+    return done(kind_of(interpreter, found, depth + 1));
   }
   Elf64_Ehdr elf{};
   if (size < static_cast<ssize_t>(sizeof elf) || std::memcmp(head, ELFMAG, SELFMAG) != 0)
@@ -92,7 +106,7 @@ program_kind kind_of(const std::string& path, std::string& interpreter, int dept
 program_file find_program(const std::string& name) {
   program_file found;
   found.path = resolve(name, found.error);
-  if (found.error == 0) found.kind = kind_of(found.path, found.interpreter, 0);
+  if (found.error == 0) found.kind = kind_of(found.path, found, 0);
   return found;
 }
 

@@ -13,6 +13,7 @@ enum class program_kind { dynamic, statically_linked, other_architecture, privil
 struct program_file {
   std::string path;         // of the file that was named
   std::string interpreter;  // what #! leads to, empty for an ELF file
+  std::string env_program;  // for #!/usr/bin/env NAME: NAME
   program_kind kind = program_kind::not_elf;
   int error = 0;  // errno when it cannot be executed: ENOENT, EACCES, …
 };
