@@ -40,34 +40,36 @@ void store(std::span<std::byte> image, u64 offset, const T& value) {
   return image.subspan(offset, size);
 }
 
-/// Every checksum whose bytes the header places within the image.
-inline void repair(std::span<std::byte> image) {
-  if (image.size() < format::header_offset + sizeof(format::file_header)) return;
+/// The checksums over the restarter and the blocks of the data, as far as they lie in the image.
+inline void repair_contents(std::span<std::byte> image) {
   auto h = header_of(image);
   const u64 header_end = format::header_offset + h.header_size;
-
   if (h.metadata_offset >= header_end && h.metadata_offset <= image.size()) {
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
     XXH3_64bits_update(&state, image.data(), format::header_offset);
     XXH3_64bits_update(&state, image.data() + header_end, h.metadata_offset - header_end);
     h.restarter_checksum = XXH3_64bits_digest(&state);
+    store(image, format::header_offset, h);
   }
+  const auto data = piece(image, h.data_offset, h.data_size);
+  if (!data || !piece(image, h.table_offset, h.table_size) || h.block_size == 0) return;
+  for (u64 i = 0; i < h.table_size / sizeof(u64); ++i) {
+    const u64 begin = i * h.block_size;
+    if (begin >= data->size()) break;
+    const u64 n = data->size() - begin < h.block_size ? data->size() - begin : h.block_size.get();
+    store(image, h.table_offset + i * sizeof(u64),
+          wire::le<u64>(format::checksum(data->subspan(begin, n))));
+  }
+}
+
+/// The checksums over what describes the image: metadata, table, trailer, header.
+inline void repair_structure(std::span<std::byte> image) {
+  if (image.size() < format::header_offset + sizeof(format::file_header)) return;
+  auto h = header_of(image);
   if (const auto metadata = piece(image, h.metadata_offset, h.metadata_size))
     h.metadata_checksum = format::checksum(*metadata);
-
-  const auto data = piece(image, h.data_offset, h.data_size);
-  const auto table = piece(image, h.table_offset, h.table_size);
-  if (data && table && h.block_size != 0) {
-    for (u64 i = 0; i < h.table_size / sizeof(u64); ++i) {
-      const u64 begin = i * h.block_size;
-      if (begin >= data->size()) break;
-      const u64 n = data->size() - begin < h.block_size ? data->size() - begin : h.block_size.get();
-      store(image, h.table_offset + i * sizeof(u64),
-            wire::le<u64>(format::checksum(data->subspan(begin, n))));
-    }
-  }
-  if (table) {
+  if (const auto table = piece(image, h.table_offset, h.table_size)) {
     const u64 end = h.table_offset + h.table_size;
     if (piece(image, end, sizeof(format::trailer))) {
       auto t = load<format::trailer>(image, end);
@@ -78,6 +80,12 @@ inline void repair(std::span<std::byte> image) {
   }
   h.header_checksum = format::own_checksum(h);
   store(image, format::header_offset, h);
+}
+
+inline void repair(std::span<std::byte> image) {
+  if (image.size() < format::header_offset + sizeof(format::file_header)) return;
+  repair_contents(image);
+  repair_structure(image);
 }
 
 /// Where the envelopes of the records are, as far as they can be followed.
