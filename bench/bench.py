@@ -364,7 +364,7 @@ def run(options, report):
                           "speed of read + memcpy"], rows)
 
         python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-        script = ("import os\nos.write(1, b'ready\\n')\np = os.getpid()\n"
+        script = ("import os\np = os.getpid()\nos.write(1, b'ready\\n')\n"
                   "while os.getpid() == p: pass\nos.write(1, b'again\\n')\n")
         programs = [("hello in C", [bench.programs / "hello"]),
                     ("python3", [python, "-I", "-S", "-c", script])]

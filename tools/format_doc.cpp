@@ -217,8 +217,8 @@ void print_json_section() {
 ## What `readckpt --json` prints
 `readckpt --json IMAGE` prints `{"header": …, "trailer": …, "records": {TYPE: [RECORD, …], …}}`
 with every type of the table above, in the order of the image. `segments`, `fds` and `threads` print
-`{"records": …}` with `segment` and `extents`; `open_file`, `descriptor` and `file_lock`; `thread`,
-`extended_state` and `pending_signal`.
+`{"records": …}` with `segment` and `extents`; `open_file`, `descriptor`, `file_lock` and
+`pipe_content`; `thread`, `extended_state` and `pending_signal`.
 
 A structure becomes an object with the field names of its table. Reserved fields are left out.
 - Integers are numbers. Addresses, registers, masks and checksums are strings of hexadecimal digits

@@ -46,6 +46,17 @@ void print_locks(const image_file& image, std::ostream& out) {
   table.print(out);
 }
 
+void print_pipes(const image_file& image, std::ostream& out) {
+  const auto pipes = image.all<state::pipe_content>();
+  if (pipes.empty()) return;
+  columns table({"PIPE", ">HOLDS", ">OF"});
+  for (const auto& [p, content] : pipes)
+    table.add({"pipe:[" + std::to_string(p.inode) + "]", std::to_string(content.size()),
+               std::to_string(p.capacity)});
+  out << '\n';
+  table.print(out);
+}
+
 }  // namespace
 
 void print_descriptors(const image_file& image, std::ostream& out) {
@@ -62,6 +73,7 @@ void print_descriptors(const image_file& image, std::ostream& out) {
   }
   table.print(out);
   print_locks(image, out);
+  print_pipes(image, out);
 }
 
 }  // namespace ckpt::tools

@@ -30,7 +30,9 @@ void segments_json(const image_file& image, std::ostream& out) {
 }
 
 void descriptors_json(const image_file& image, std::ostream& out) {
-  print_records(image, {record_type::open_file, record_type::descriptor, record_type::file_lock},
+  print_records(image,
+                {record_type::open_file, record_type::descriptor, record_type::file_lock,
+                 record_type::pipe_content},
                 out);
 }
 

@@ -87,6 +87,10 @@ class image_builder {
     lock.kind = state::lock_kind::posix;
     lock.exclusive = 1u;
     b.record(lock);
+    state::pipe_content pipe{};
+    pipe.inode = 77u;
+    pipe.capacity = 65536u;
+    b.record(pipe, "not yet read");
     state::extended_state x87{};
     x87.tid = 4711;
     b.record(x87, std::string(512, '\0'));

@@ -85,7 +85,7 @@ TEST_CASE("each command shows its part") {
     return std::count(text.begin(), text.end(), '\n');
   };
   CHECK(line_count(f.run("segments good").out) == 7);  // titles, five, their sum
-  CHECK(line_count(f.run("fds good").out) == 8);       // four, and a lock's table
+  CHECK(line_count(f.run("fds good").out) == 11);      // four, a lock's table and a pipe's
   CHECK(contains(f.run("threads good").out, "000000400123"));
   CHECK(contains(f.run("threads good").out, "/usr/bin/victim+0x123"));
   CHECK(f.run("cmdline good").out == "victim --count 'two words'\n");

@@ -28,7 +28,7 @@ TEST_CASE("kinds without a name are illegal") {
     INFO("kind " << kind);
     open_file f{};
     f.kind = static_cast<file_kind>(kind);
-    CHECK(wire::valid_record(f) == (kind >= 1 && kind <= 6));
+    CHECK(wire::valid_record(f) == (kind >= 1 && kind <= 7));
     file_lock l{};
     l.kind = static_cast<lock_kind>(kind);
     CHECK(wire::valid_record(l) == (kind >= 1 && kind <= 3));
