@@ -80,8 +80,9 @@ agent_restarter:
     .hidden agent_restarter_end
 agent_restarter_end:
 
-// Working memory: stacks of the tasks of a checkpoint. Untouched pages cost nothing, and
-// none of it is part of an image.
+// Working memory: stacks of the tasks of a checkpoint and what they tell each other. Untouched
+// pages cost nothing, and none of it is part of an image: all memory that changes while the image
+// is written must lie here.
     .section .bss
     .balign 4096
     .globl agent_scratch
@@ -103,6 +104,11 @@ agent_hasher_stack_end:
     .globl agent_helper_stack_end
     .hidden agent_helper_stack_end
 agent_helper_stack_end:
+    .balign 64
+    .globl agent_session_room
+    .hidden agent_session_room
+agent_session_room:
+    .skip 32 * 1024
     .balign 4096
     .globl agent_scratch_end
     .hidden agent_scratch_end

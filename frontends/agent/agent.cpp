@@ -33,7 +33,9 @@ struct agent_state {
   u32 generation = 0;
 };
 constinit agent_state state_of_agent{};
-constinit session current{};
+static_assert(sizeof(session) <= 32 * 1024, "the room agent.S keeps for it");
+// In memory that no image contains: it changes while the image is written.
+session& current() { return *reinterpret_cast<session*>(agent_session_room); }
 
 void say(std::string_view text) {
   state_of_agent.output.line(text, state_of_agent.config.log.view());
@@ -156,7 +158,7 @@ void load() {
 void helper_main(void*) {
   (void)sys::prctl(sys::abi::pr_set_name, "ckpt-helper");
   alignas(helper) std::byte room[sizeof(helper)];
-  auto* h = new (room) helper(current, state_of_agent.generation);
+  auto* h = new (room) helper(current(), state_of_agent.generation);
   h->run();
   sys::exit_group(0);
 }
@@ -168,11 +170,11 @@ constexpr int not_started = -1;
 void starter_main(void*) {
   const u64 flags = sys::abi::clone_vm | sys::abi::clone_untraced | sys::abi::clone_parent_settid |
                     sys::abi::clone_child_cleartid;
-  if (start_task(flags, agent_helper_stack_end, &current.helper, &current.helper, &helper_main,
+  if (start_task(flags, agent_helper_stack_end, &current().helper, &current().helper, &helper_main,
                  nullptr) < 0)
-    __atomic_store_n(&current.helper, 0, __ATOMIC_RELEASE);
-  (void)sys::futex_wake(reinterpret_cast<u32*>(&current.helper), 1);
-  (void)current.turn.wait_for(phase::self_capture, [] { return current.helper_alive(); });
+    __atomic_store_n(&current().helper, 0, __ATOMIC_RELEASE);
+  (void)sys::futex_wake(reinterpret_cast<u32*>(&current().helper), 1);
+  (void)current().turn.wait_for(phase::self_capture, [] { return current().helper_alive(); });
   sys::exit(0);
 }
 
@@ -212,7 +214,7 @@ result<void> refuse_timers(session& s) {
 /// What the thread must say of itself; all others are stopped.
 // Context: triggering thread, all others frozen
 result<void> capture_self() {
-  auto& s = current;
+  auto& s = current();
   sys::abi::siginfo child{};
   const auto waited = sys::waitid(sys::abi::p_all, 0, child,
                                   sys::abi::w_exited | sys::abi::w_stopped | sys::abi::w_continued |
@@ -226,6 +228,10 @@ result<void> capture_self() {
   if (sys::arch_prctl(sys::abi::arch_shstk_status, &shadow_stack).ok() && (shadow_stack & 1) != 0)
     return s.why.refuse("the program runs with a shadow stack, which this version does not save");
   if (s.traced) s.rseq = probe_rseq(s.fs_base);
+  // While this thread waits, the kernel would write the processor's number into its rseq area, and
+  // the image would get one number and its checksum another.
+  if (s.rseq.address != 0)
+    (void)sys::rseq(s.rseq.address, s.rseq.size, sys::abi::rseq_flag_unregister, s.rseq.signature);
   s.personality = sys::personality(sys::abi::personality_query).value_or(0);
   CKPT_TRY(refuse_timers(s));
   CKPT_TRY(state::capture_actions(s.metadata));
@@ -323,6 +329,7 @@ result<void> run_helper(session& s) {
     const u32 now = static_cast<u32>(__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE));
     if (now != 0) (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), now, &bound);
   }
+  if (s.rseq.address != 0) (void)sys::rseq(s.rseq.address, s.rseq.size, 0, s.rseq.signature);
   (void)sys::prctl(sys::abi::pr_set_ptracer, 0);
   if (dumpable.value_or(1) == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0);
   if (adopts != 0) (void)sys::prctl(pr_set_child_subreaper, 1);
@@ -332,7 +339,7 @@ result<void> run_helper(session& s) {
 
 void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   auto& me = state_of_agent;
-  auto& s = *new (static_cast<void*>(&current)) session{};
+  auto& s = *new (static_cast<void*>(agent_session_room)) session{};
   s.helper = not_started;
   s.context = &context;
   s.program = sys::getpid();

@@ -66,6 +66,7 @@ class helper {
     if (*count > 1)
       return s_.why.refuse("the program has ", *count,
                            " threads; this version of ckpt saves programs with one");
+    if (auto r = ask(); !r.ok()) return s_.why.explain(r.error(), "cannot ask the thread");
     return {};
   }
 
@@ -176,46 +177,41 @@ class helper {
     char text[64];
     if (const auto name = read_text(path_of("/comm"), text); name.ok() && !name->empty())
       t.name = wire::text<16>(name->substr(0, name->size() - 1));
-    if (s_.traced) {
-      CKPT_TRY(without_ptrace(t));
-    } else {
-      auto held = held_thread::seize(s_.thread);
-      if (!held.ok())
-        return s_.why.explain(held.error(), "cannot stop thread ", s_.thread,
-                              " by ptrace (not permitted here)");
-      const auto outcome = ask(*held, t);
-      held->release();
-      CKPT_TRY(outcome);
-    }
+    t.rseq_address = s_.rseq.address;
+    t.rseq_size = s_.rseq.size;
+    t.rseq_signature = s_.rseq.signature;
     CKPT_TRY(s_.metadata.add(t));
     return state::capture_extended_state(s_.metadata, s_.thread, context.uc_mcontext);
   }
 
-  /// Under a debugger: the only thread has told what it knows itself. What is queued cannot be
-  /// seen without taking it out, so the program must have nothing pending.
-  result<void> without_ptrace(state::thread& t) {
+  /// What only ptrace tells of the triggering thread. It is let go again at once: it waits for us.
+  result<void> ask() {
+    if (s_.traced) return nothing_pending();
+    auto held = held_thread::seize(s_.thread);
+    if (!held.ok())
+      return s_.why.explain(held.error(), "cannot stop thread ", s_.thread,
+                            " by ptrace (not permitted here)");
+    const auto outcome = ask(*held);
+    held->release();
+    return outcome;
+  }
+  result<void> ask(const held_thread& held) {
+    if (auto r = held.wait_stopped(); !r.ok())
+      return s_.why.explain(r.error(), "thread ", held.tid(), " does not stop");
+    sys::abi::rseq_configuration rseq{};
+    if (sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq).ok())
+      s_.rseq = {rseq.rseq_abi_pointer, rseq.rseq_abi_size, rseq.signature};
+    CKPT_TRY(peek_signals(held, 0));
+    return peek_signals(held, sys::abi::peeksiginfo_shared);
+  }
+  /// Under a debugger, what is queued cannot be seen without taking it out.
+  result<void> nothing_pending() {
     char text[8192];
     const auto status = CKPT_TRY(read_text(path_of("/status"), text));
     if (proc::status_pending(status).value_or(1) != 0 ||
         proc::status_shared_pending(status).value_or(1) != 0)
       return s_.why.refuse("signals are pending and cannot be read while the program is traced");
-    t.rseq_address = s_.rseq.address;
-    t.rseq_size = s_.rseq.size;
-    t.rseq_signature = s_.rseq.signature;
     return {};
-  }
-
-  result<void> ask(const held_thread& held, state::thread& t) {
-    if (auto r = held.wait_stopped(); !r.ok())
-      return s_.why.explain(r.error(), "thread ", held.tid(), " does not stop");
-    sys::abi::rseq_configuration rseq{};
-    if (sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq).ok()) {
-      t.rseq_address = rseq.rseq_abi_pointer;
-      t.rseq_size = rseq.rseq_abi_size;
-      t.rseq_signature = rseq.signature;
-    }
-    CKPT_TRY(peek_signals(held, 0));
-    return peek_signals(held, sys::abi::peeksiginfo_shared);
   }
 
   result<void> peek_signals(const held_thread& held, u32 queue) {

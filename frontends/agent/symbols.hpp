@@ -16,6 +16,7 @@ CKPT_HIDDEN extern std::byte agent_trigger_stack_end[];
 CKPT_HIDDEN extern std::byte agent_starter_stack_end[];
 CKPT_HIDDEN extern std::byte agent_hasher_stack_end[];
 CKPT_HIDDEN extern std::byte agent_helper_stack_end[];
+CKPT_HIDDEN extern std::byte agent_session_room[];
 CKPT_HIDDEN extern ckpt::u32 agent_busy;
 
 CKPT_HIDDEN void trigger_entry(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
