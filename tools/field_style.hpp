@@ -19,15 +19,16 @@ namespace ckpt::tools {
 /// Names of hexadecimal fields, the same in every record. In the registers of a thread and in
 /// memory_layout every u64 is one, but for alternate_stack_size.
 inline constexpr std::string_view hexadecimal_fields[] = {
-    "address",        "agent_entry",    "agent_stack",        "components",      "handler",
-    "head_checksum",  "header_checksum", "mask",              "metadata_checksum", "restarter_checksum",
-    "restorer",       "rseq_signature", "table_checksum",     "tail_checksum",   "trailer_checksum",
-    "window_address",
+    "address",           "agent_entry",        "agent_stack",      "components",
+    "handler",           "head_checksum",      "header_checksum",  "mask",
+    "metadata_checksum", "restarter_checksum", "restorer",         "rseq_signature",
+    "table_checksum",    "tail_checksum",      "trailer_checksum", "window_address",
 };
 
 template <class Record>
 [[nodiscard]] bool in_hexadecimal(std::string_view field, std::size_t width) {
-  if constexpr (std::is_same_v<Record, state::thread> || std::is_same_v<Record, state::memory_layout>)
+  if constexpr (std::is_same_v<Record, state::thread> ||
+                std::is_same_v<Record, state::memory_layout>)
     if (width == sizeof(u64) && field != "alternate_stack_size") return true;
   return std::ranges::find(hexadecimal_fields, field) != std::end(hexadecimal_fields);
 }

@@ -39,9 +39,9 @@ image_file::image_file(std::unique_ptr<byte_source> source) : source_(std::move(
   report why;
   demand(image::validate_header(header_, source_->size(), why), why);
 
-  const u64 restarter = checksum_of(
-      {{0, format::header_offset},
-       {format::header_offset + header_.header_size, header_.metadata_offset}});
+  const u64 restarter =
+      checksum_of({{0, format::header_offset},
+                   {format::header_offset + header_.header_size, header_.metadata_offset}});
   if (restarter != header_.restarter_checksum)
     throw image_error("the restarter is damaged (checksum mismatch)");
 

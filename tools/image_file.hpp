@@ -36,8 +36,9 @@ class image_file {
   template <class Record>
   [[nodiscard]] std::vector<found<Record>> all() const {
     std::vector<found<Record>> records;
-    image::for_each<Record>(metadata(),
-                            [&](const Record& r, bytes tail) { records.push_back({r, tail}); });
+    image::for_each<Record>(metadata(), [&](const Record& r, bytes tail) {
+      records.push_back({r, tail});
+    });
     return records;
   }
   /// The one record of a type that an image has exactly once.

@@ -65,8 +65,8 @@ void print_descriptors(const image_file& image, std::ostream& out) {
   columns table({">FD", ">FILE", "KIND", "FLAGS", ">OFFSET", ">SIZE", "PATH"});
   for (const auto& [d, no_tail] : image.all<state::descriptor>()) {
     const auto& [f, path] = files.at(d.open_file);
-    const bool has_offset = f.kind == state::file_kind::regular ||
-                            f.kind == state::file_kind::deleted;
+    const bool has_offset =
+        f.kind == state::file_kind::regular || f.kind == state::file_kind::deleted;
     table.add({std::to_string(d.number), std::to_string(f.id), spoken_name(f.kind.get()),
                flag_letters(f.flags, d.flags), has_offset ? std::to_string(f.offset) : "",
                has_offset ? std::to_string(f.size) : "", printable(text_of_bytes(path))});

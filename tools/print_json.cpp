@@ -23,7 +23,9 @@ void print_records(const image_file& image, std::initializer_list<format::record
 
 using format::record_type;
 
-void info_json(const image_file& image, std::ostream& out) { print(image_json(image), out); }
+void info_json(const image_file& image, std::ostream& out) {
+  print(image_json(image), out);
+}
 
 void segments_json(const image_file& image, std::ostream& out) {
   print_records(image, {record_type::segment, record_type::extents}, out);
@@ -37,9 +39,8 @@ void descriptors_json(const image_file& image, std::ostream& out) {
 }
 
 void threads_json(const image_file& image, std::ostream& out) {
-  print_records(image,
-                {record_type::thread, record_type::extended_state, record_type::pending_signal},
-                out);
+  print_records(
+      image, {record_type::thread, record_type::extended_state, record_type::pending_signal}, out);
 }
 
 }  // namespace ckpt::tools

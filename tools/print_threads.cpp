@@ -42,8 +42,8 @@ void print_pending(const image_file& image, std::ostream& out) {
 
 void print_threads(image_file& image, std::ostream& out) {
   const program_memory memory(image);
-  columns table({">TID", "NAME", ">GOES ON AT", ">STACK", ">FS BASE", ">BLOCKED SIGNALS",
-                 "XSTATE", "IN"});
+  columns table(
+      {">TID", "NAME", ">GOES ON AT", ">STACK", ">FS BASE", ">BLOCKED SIGNALS", "XSTATE", "IN"});
   for (const auto& [t, tail] : image.all<state::thread>())
     table.add({std::to_string(t.tid), printable(t.name.view()), address_text(t.rip),
                address_text(t.rsp), address_text(t.fs_base), hex_number(t.signal_mask),

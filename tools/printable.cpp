@@ -18,8 +18,12 @@ namespace {
 std::size_t decode_one(std::string_view text, u32& code) {
   const auto byte = [&](std::size_t i) { return static_cast<u8>(text[i]); };
   const u8 lead = byte(0);
-  const std::size_t n = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3
-                      : lead < 0xf5 ? 4 : 0;
+  const std::size_t n = lead < 0x80   ? 1
+                        : lead < 0xc2 ? 0
+                        : lead < 0xe0 ? 2
+                        : lead < 0xf0 ? 3
+                        : lead < 0xf5 ? 4
+                                      : 0;
   if (n == 0 || n > text.size()) return 0;
   code = n == 1 ? lead : lead & (0xffu >> (n + 1));
   for (std::size_t i = 1; i < n; ++i) {
@@ -124,7 +128,9 @@ std::string address_text(u64 address) {
   return formatted("%012llx", static_cast<unsigned long long>(address));
 }
 
-std::string octal_number(u32 value, int digits) { return formatted("%0*o", digits, value); }
+std::string octal_number(u32 value, int digits) {
+  return formatted("%0*o", digits, value);
+}
 
 std::string size_text(u64 bytes) {
   if (bytes == 0) return "0";

@@ -11,8 +11,12 @@ namespace ckpt::tools {
 
 namespace {
 
-u64 address_of(const state::extent& e) { return e.address; }
-u64 begin_of(const program_memory::mapping& m) { return m.segment.address; }
+u64 address_of(const state::extent& e) {
+  return e.address;
+}
+u64 begin_of(const program_memory::mapping& m) {
+  return m.segment.address;
+}
 
 }  // namespace
 

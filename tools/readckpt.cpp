@@ -46,8 +46,7 @@ constexpr command commands[] = {
      [](image_file& i, const request&, std::ostream& out) { print_descriptors(i, out); },
      descriptors_json},
     {"threads", "IMAGE", "threads and their registers",
-     [](image_file& i, const request&, std::ostream& out) { print_threads(i, out); },
-     threads_json},
+     [](image_file& i, const request&, std::ostream& out) { print_threads(i, out); }, threads_json},
     {"cmdline", "IMAGE", "the program's command line, quoted for a shell",
      [](image_file& i, const request&, std::ostream& out) { print_command_line(i, out); }, nullptr},
     {"environ", "IMAGE", "its environment",
@@ -87,7 +86,8 @@ void print_help(std::ostream& out) {
   }
   out << "\nFlags of descriptors: r read, w write, a append, n nonblocking, d direct,\n"
          "s synchronous, y asynchronous, p path only, c close on exec.\n"
-         "\nExit status: 0, 1 when the image is not good or lacks what was asked for, 2 for usage.\n";
+         "\nExit status: 0, 1 when the image is not good or lacks what was asked for, 2 for "
+         "usage.\n";
 }
 
 [[nodiscard]] int usage(const std::string& why = {}) {
@@ -119,10 +119,17 @@ int run(int argc, char** argv) {
   bool as_json = false;
   for (int code = 0; (code = ::getopt_long(argc, argv, "", table.data(), nullptr)) != -1;) {
     switch (code) {
-      case 'j': as_json = true; break;
-      case 'h': print_help(std::cout); return 0;
-      case 'V': std::cout << "readckpt (ckpt) " CKPT_VERSION "\n"; return 0;
-      default: return usage();
+      case 'j':
+        as_json = true;
+        break;
+      case 'h':
+        print_help(std::cout);
+        return 0;
+      case 'V':
+        std::cout << "readckpt (ckpt) " CKPT_VERSION "\n";
+        return 0;
+      default:
+        return usage();
     }
   }
   const std::vector<std::string> operands(argv + optind, argv + argc);

@@ -45,9 +45,15 @@ void add_tail(json& object, const state::host&, bytes tail) {
 void add_tail(json& object, const state::text& record, bytes tail) {
   switch (record.kind) {
     case state::text_kind::command_line:
-    case state::text_kind::environment: object["words"] = words_json(text_of_bytes(tail)); break;
-    case state::text_kind::auxiliary_vector: object["entries"] = auxiliary_json(tail); break;
-    default: object["text"] = text_json(text_of_bytes(tail)); break;
+    case state::text_kind::environment:
+      object["words"] = words_json(text_of_bytes(tail));
+      break;
+    case state::text_kind::auxiliary_vector:
+      object["entries"] = auxiliary_json(tail);
+      break;
+    default:
+      object["text"] = text_json(text_of_bytes(tail));
+      break;
   }
 }
 

@@ -32,7 +32,9 @@ class vector_memory {
 };
 
 /// Traps where a test's own preparation fails: it is not what the test is about.
-inline void must(const result<void>& outcome) { outcome.value(); }
+inline void must(const result<void>& outcome) {
+  outcome.value();
+}
 
 class image_builder {
  public:
@@ -231,8 +233,8 @@ class image_builder {
     h.image_size = h.table_offset + h.table_size + sizeof(format::trailer);
     const auto head = bytes_of_text(restarter).first(format::header_offset);
     const auto rest = bytes_of_text(restarter).subspan(format::header_offset + sizeof h);
-    h.restarter_checksum = format::checksum(bytes_of_text(
-        std::string(text_of_bytes(head)) + std::string(text_of_bytes(rest))));
+    h.restarter_checksum = format::checksum(
+        bytes_of_text(std::string(text_of_bytes(head)) + std::string(text_of_bytes(rest))));
     h.header_checksum = format::own_checksum(h);
 
     std::vector<wire::le<u64>> table(blocks);

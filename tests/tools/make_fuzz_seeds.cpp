@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// make_fuzz_seeds DIRECTORY: writes the images the fuzzer starts from, after a change of the format.
+// make_fuzz_seeds DIRECTORY: writes the images the fuzzer starts from, after a change of the
+// format.
 #include <fstream>
 #include <iostream>
 #include <string>

@@ -24,22 +24,25 @@ TEST_CASE("control characters are escaped, those of eight bits too") {
   CHECK(printable("\x1b[2J") == "\\033[2J");
   CHECK(printable("\x7f") == "\\177");
   CHECK(printable(std::string_view("\0", 1)) == "\\000");
-  CHECK(printable("\xc2\x9b" "2J") == "\\302\\2332J");  // U+009B, the other CSI
-  CHECK(printable("\x9b" "2J") == "\\2332J");
+  CHECK(printable("\xc2\x9b"
+                  "2J") == "\\302\\2332J");  // U+009B, the other CSI
+  CHECK(printable("\x9b"
+                  "2J") == "\\2332J");
 }
 
 TEST_CASE("what turns the reading direction is escaped") {
-  CHECK(printable("\xe2\x80\xae" "gpj.exe") == "\\342\\200\\256gpj.exe");  // U+202E
-  CHECK(printable("\xe2\x81\xa6") == "\\342\\201\\246");                   // U+2066
-  CHECK(printable("\xe2\x80\xa8") == "\\342\\200\\250");                   // U+2028
+  CHECK(printable("\xe2\x80\xae"
+                  "gpj.exe") == "\\342\\200\\256gpj.exe");  // U+202E
+  CHECK(printable("\xe2\x81\xa6") == "\\342\\201\\246");    // U+2066
+  CHECK(printable("\xe2\x80\xa8") == "\\342\\200\\250");    // U+2028
 }
 
 TEST_CASE("bytes that are not UTF-8 are escaped one by one") {
   CHECK(printable("\xff") == "\\377");
-  CHECK(printable("\xc3") == "\\303");              // cut
-  CHECK(printable("\xc3(") == "\\303(");            // no continuation
-  CHECK(printable("\xc0\xaf") == "\\300\\257");     // overlong
-  CHECK(printable("\xed\xa0\x80") == "\\355\\240\\200");          // surrogate
+  CHECK(printable("\xc3") == "\\303");                             // cut
+  CHECK(printable("\xc3(") == "\\303(");                           // no continuation
+  CHECK(printable("\xc0\xaf") == "\\300\\257");                    // overlong
+  CHECK(printable("\xed\xa0\x80") == "\\355\\240\\200");           // surrogate
   CHECK(printable("\xf4\x90\x80\x80") == "\\364\\220\\200\\200");  // above U+10FFFF
   CHECK(is_utf8("Grüße"));
   CHECK(is_utf8("\x1b"));
@@ -57,9 +60,8 @@ std::string through_shell(const std::string& quoted) {
 }
 
 TEST_CASE("a shell reads a quoted word as it was") {
-  for (const std::string word :
-       {"plain", "two words", "it's", "a\nb", "tab\tquote'back\\slash", "$HOME `id` !", "", "*",
-        "\x1b[0m", "\xff\xfe", "~", "a=b;c"}) {
+  for (const std::string word : {"plain", "two words", "it's", "a\nb", "tab\tquote'back\\slash",
+                                 "$HOME `id` !", "", "*", "\x1b[0m", "\xff\xfe", "~", "a=b;c"}) {
     INFO(printable(word));
     CHECK(through_shell(shell_word(word)) == word);
     CHECK(printable(shell_word(word)) == shell_word(word));

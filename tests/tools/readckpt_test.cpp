@@ -68,11 +68,12 @@ TEST_CASE("info is the default and shows the whole of it") {
   for (const char* part :
        {"image       good, ", "made by ckpt 0.1.0", "program     /usr/bin/victim\n",
         "command     victim --count 'two words'\n", "directory   /home/user\n",
-        "(2020-09-13 12:26:40 UTC)", "host        node\n",
-        "Linux 6.1.0 x86_64, #1 SMP test\n", "pid 4711, parent 1", "umask 0022", "GenuineTest:",
-        "\nthreads\n", "4711  victim", "\ndescriptors\n", "/home/user/log file", "wac",
-        "\nsegments\n", "000000400000-000000404000  r-x  private file   16 KiB     8 KiB  "
-        "/usr/bin/victim\n", "[heap]"}) {
+        "(2020-09-13 12:26:40 UTC)", "host        node\n", "Linux 6.1.0 x86_64, #1 SMP test\n",
+        "pid 4711, parent 1", "umask 0022", "GenuineTest:", "\nthreads\n", "4711  victim",
+        "\ndescriptors\n", "/home/user/log file", "wac", "\nsegments\n",
+        "000000400000-000000404000  r-x  private file   16 KiB     8 KiB  "
+        "/usr/bin/victim\n",
+        "[heap]"}) {
     INFO(part);
     CHECK(contains(info.out, part));
   }
@@ -177,7 +178,9 @@ TEST_CASE("JSON is one document, of the part that was asked for") {
 
 TEST_CASE("no control character of an image reaches the terminal") {
   const fixture f;
-  const std::string evil = "x\x1b]0;owned\x07\n\xc2\x9b" "2J\xff\r";
+  const std::string evil =
+      "x\x1b]0;owned\x07\n\xc2\x9b"
+      "2J\xff\r";
   auto b = image_builder();
   b.host.node = wire::text<64>(evil);
   b.host.release = wire::text<64>(evil);
@@ -192,9 +195,9 @@ TEST_CASE("no control character of an image reaches the terminal") {
   b.open_file(state::file_kind::regular, 0, 0, evil).descriptor(0, 0);
   f.put("evil", b.build());
   std::ofstream(f.path("e\x1b"), std::ios::binary) << std::ifstream(f.path("evil")).rdbuf();
-  for (const char* arguments : {"evil", "segments evil", "fds evil", "threads evil", "cmdline evil",
-                                "environ evil", "--json evil", "$'e\\x1b'", "verify $'e\\x1b'",
-                                "dump $'e\\x1b' 1"}) {
+  for (const char* arguments :
+       {"evil", "segments evil", "fds evil", "threads evil", "cmdline evil", "environ evil",
+        "--json evil", "$'e\\x1b'", "verify $'e\\x1b'", "dump $'e\\x1b' 1"}) {
     const auto outcome = f.run(arguments);
     INFO(arguments);
     CHECK_FALSE((outcome.out.empty() && outcome.err.empty()));
@@ -208,8 +211,8 @@ TEST_CASE("no control character of an image reaches the terminal") {
 
 TEST_CASE("a full disk under the output is status 1") {
   const fixture f;
-  const auto outcome = f.run("good", "exec 3>/dev/full; f() { " + shell_word(CKPT_READCKPT) +
-                                         " \"$@\" >&3; }; f");
+  const auto outcome =
+      f.run("good", "exec 3>/dev/full; f() { " + shell_word(CKPT_READCKPT) + " \"$@\" >&3; }; f");
   CHECK(outcome.status == 1);
   CHECK(outcome.err == "readckpt: cannot write the output\n");
 }

@@ -14,7 +14,9 @@ namespace {
 
 using test::image_builder;
 
-json whole() { return image_json(test::opened(image_builder::typical().build())); }
+json whole() {
+  return image_json(test::opened(image_builder::typical().build()));
+}
 
 TEST_CASE("every type of record and every field is there") {
   const json image = whole();

@@ -40,7 +40,9 @@ TEST_CASE("every record and every field is described") {
   });
 }
 
-record_view view_of(record_type type, bytes fixed) { return {type, true, fixed, {}}; }
+record_view view_of(record_type type, bytes fixed) {
+  return {type, true, fixed, {}};
+}
 
 TEST_CASE("visiting hands over the structure its type names") {
   state::process p{};

@@ -14,7 +14,9 @@ namespace {
 
 using table = std::vector<wire::le<u64>>;
 
-std::vector<u64> values(const table& t) { return {t.begin(), t.end()}; }
+std::vector<u64> values(const table& t) {
+  return {t.begin(), t.end()};
+}
 
 std::vector<u64> expected(const std::string& data, u64 block) {
   std::vector<u64> sums;

@@ -60,8 +60,8 @@ TEST_CASE("this processor is the one /proc/cpuinfo describes") {
   for (u32 i = 0; i < sys::arch::extension_count; ++i) {
     if ((here.extensions >> i & 1) == 0) continue;
     std::string name(sys::arch::extensions[i].name);
-    if (name == "sse3") name = "pni";       // the kernel keeps Intel's first name
-    if (name == "lzcnt") name = "abm";      // and AMD's
+    if (name == "sse3") name = "pni";   // the kernel keeps Intel's first name
+    if (name == "lzcnt") name = "abm";  // and AMD's
     INFO(name);
     CHECK(flags.find(" " + name + " ") != flags.npos);
   }

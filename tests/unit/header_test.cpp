@@ -33,7 +33,8 @@ TEST_CASE("the fields of the header stay where version 1 put them") {
 TEST_CASE("the signature is spoiled by transfers that change line ends or strip a bit") {
   CHECK(image_magic.bytes[0] >= 0x80);
   CHECK(std::string_view(reinterpret_cast<const char*>(image_magic.bytes.data()), 8) ==
-        "\x89" "ckpt\r\n\x1a");
+        "\x89"
+        "ckpt\r\n\x1a");
   CHECK_FALSE(image_magic == trailer_magic);
 }
 

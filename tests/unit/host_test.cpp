@@ -37,7 +37,9 @@ TEST_CASE("the host is captured as the C library sees it") {
   CHECK(h.boottime_ns >= h.monotonic_ns);
 }
 
-TEST_CASE("a clock that does not exist is zero") { CHECK(nanoseconds_of(9999) == 0); }
+TEST_CASE("a clock that does not exist is zero") {
+  CHECK(nanoseconds_of(9999) == 0);
+}
 
 }  // namespace
 }  // namespace ckpt::state

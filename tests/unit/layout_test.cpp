@@ -12,7 +12,9 @@
 namespace ckpt::layout_test {
 
 enum class colour : u16 { red = 1 };
-constexpr bool legal(colour c) { return c == colour::red; }
+constexpr bool legal(colour c) {
+  return c == colour::red;
+}
 
 struct good {
   wire::le<u32> first;

@@ -12,10 +12,14 @@ namespace ckpt::wire {
 namespace {
 
 enum class colour : u16 { red = 1, green = 0x1234 };
-constexpr bool legal(colour c) { return c == colour::red || c == colour::green; }
+constexpr bool legal(colour c) {
+  return c == colour::red || c == colour::green;
+}
 
 enum class mode : u32 { read = 1, write = 2, top = 0x80000000 };
-constexpr u32 all_of(mode) { return 0x80000003; }
+constexpr u32 all_of(mode) {
+  return 0x80000003;
+}
 
 template <class T>
 std::array<u8, sizeof(T)> raw(const T& field) {

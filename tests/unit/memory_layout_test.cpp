@@ -29,8 +29,8 @@ int move_arguments() {
   constexpr char arguments[] = "restored\0program";
   constexpr char environment[] = "A=1";
   // The kernel shows arguments only from memory without a file.
-  auto* page = static_cast<char*>(::mmap(nullptr, page_size, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* page = static_cast<char*>(
+      ::mmap(nullptr, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (page == MAP_FAILED) return 6;
   std::memcpy(page, arguments, sizeof arguments);
   std::memcpy(page + 100, environment, sizeof environment);

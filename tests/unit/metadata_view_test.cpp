@@ -34,7 +34,9 @@ std::string verdict(const image_bytes& image, u64 file_size) {
   if (!validate_trailer(h, t, format::checksum(table), why).ok()) return std::string(why.line());
   return {};
 }
-std::string verdict(const image_bytes& image) { return verdict(image, image.size()); }
+std::string verdict(const image_bytes& image) {
+  return verdict(image, image.size());
+}
 
 template <class Change>
 std::string with_header(Change change) {
@@ -154,21 +156,58 @@ TEST_CASE("offsets and sizes of the header must fit together") {
   CHECK(malformed([](file_header& h) { h.block_size = 2 * page_size; }));  // table now too long
 }
 
-TEST_CASE("metadata at the end of the address space does not wrap to the start of the file") {
-  auto image = image_builder::typical().build();
-  edit_header(image, [&](file_header& h) {
-    h.metadata_offset = ~u64{0} - 0xfff;
-    h.metadata_size = u64{0xfff};
-    h.data_offset = u64{0};
-    h.data_size = u64{page_size};
-    h.table_offset = u64{page_size};
-    h.table_size = u64{8};
-    h.image_size = page_size + 8 + sizeof(format::trailer);
-  });
-  report why;
-  const auto h = test::header_of(image);
-  REQUIRE_FALSE(validate_header(h, h.image_size, why).ok());
-  CHECK(why.line() == "the header is malformed");
+/// Moves everything behind the metadata, so that only one thing is wrong with a header.
+void shift(file_header& h, u64 bytes) {
+  h.data_offset = h.data_offset + bytes;
+  h.table_offset = h.table_offset + bytes;
+  h.image_size = h.image_size + bytes;
+}
+
+TEST_CASE("each rule of the header holds when all the others are kept") {
+  // In a file of exactly the size the header says.
+  const auto verdict_of = [](auto change) {
+    auto image = image_builder::typical().build();
+    edit_header(image, change);
+    report why;
+    const auto h = test::header_of(image);
+    return validate_header(h, h.image_size, why).ok() ? "" : std::string(why.line());
+  };
+  const std::string malformed = "the header is malformed";
+  CHECK(verdict_of([](file_header&) {}).empty());
+  CHECK(verdict_of([](file_header& h) {
+          h.window_address = h.window_address + 1;
+          h.window_size = h.window_size - 1;
+        }) == malformed);
+  CHECK(verdict_of([](file_header& h) { shift(h, page_size); }) == malformed);
+  CHECK(verdict_of([](file_header& h) {
+          h.data_size = h.data_size - 8;
+          h.table_offset = h.table_offset - 8;
+          h.image_size = h.image_size - 8;
+        }) == malformed);
+  CHECK(verdict_of([](file_header& h) {
+          h.table_offset = h.table_offset + 8;
+          h.image_size = h.image_size + 8;
+        }) == malformed);
+  CHECK(verdict_of([](file_header& h) { h.image_size = h.image_size + 1; }) == malformed);
+  CHECK(verdict_of([](file_header& h) { h.image_size = h.image_size - 1; }) == malformed);
+  const auto with_metadata = [&](u64 size) {
+    return verdict_of([&](file_header& h) {
+      shift(h, page_up(h.metadata_offset + size) - h.data_offset);
+      h.metadata_size = size;
+    });
+  };
+  CHECK(with_metadata(format::max_metadata_size).empty());
+  CHECK(with_metadata(format::max_metadata_size + 1) == malformed);
+  // Metadata at the end of the address space must not wrap to the start of the file.
+  CHECK(verdict_of([](file_header& h) {
+          h.metadata_offset = ~u64{0} - 0xfff;
+          h.metadata_size = u64{0xfff};
+          h.data_offset = u64{0};
+          h.data_size = u64{page_size};
+          h.table_offset = u64{page_size};
+          h.table_size = u64{8};
+          h.image_size = page_size + 8 + sizeof(format::trailer);
+        }) == malformed);
 }
 
 TEST_CASE("a header from a later minor version may be longer") {
@@ -224,9 +263,9 @@ TEST_CASE("an unknown record is skipped, or refused when it is critical") {
 TEST_CASE("a record with an illegal field or a wrong size is refused") {
   CHECK(with_record<state::segment>(0, [](auto& s) { s.protection = u32{8}; }) ==
         "a record of type 6 is malformed");
-  CHECK(with_record<state::segment>(
-            0, [](auto& s) { s.kind = static_cast<state::segment_kind>(7); }) ==
-        "a record of type 6 is malformed");
+  CHECK(with_record<state::segment>(0, [](auto& s) {
+          s.kind = static_cast<state::segment_kind>(7);
+        }) == "a record of type 6 is malformed");
   CHECK(with_record<state::thread>(0, [](auto& t) { t.reserved.bytes[0] = 1; }) ==
         "a record of type 8 is malformed");
   CHECK(with_record<state::host>(0, [](auto& h) {
@@ -250,6 +289,7 @@ TEST_CASE("segments lie in order, in user space, beside the restarter") {
   CHECK(moved(0, 0, page_size) == impossible);
   CHECK(moved(0, image_builder::code + 1, page_size) == impossible);
   CHECK(moved(0, image_builder::code, page_size + 1) == impossible);
+  CHECK(moved(0, image_builder::code + 1, page_size - 1) == impossible);
   CHECK(moved(0, image_builder::code, 0) == impossible);
   CHECK(moved(0, image_builder::code, ~u64{0} - 0xfff) == impossible);
   CHECK(moved(4, user_space_end - page_size, 2 * page_size) == impossible);
@@ -276,12 +316,19 @@ TEST_CASE("extents ascend within one segment each and cover the data") {
   CHECK(with_extents(0, [](state::extent* e) { e[0].data = u64{page_size}; }) == data);
   CHECK(with_extents(0, [](state::extent* e) { e[4].length = u64{1} << 40; }) == data);
   CHECK(with_extents(0, [](state::extent* e) { e[1].address = u64{0x500000}; }) == outside);
-  CHECK(with_extents(0, [](state::extent* e) { e[0].address = image_builder::code + 3 * page_size; }) ==
-        outside);
+  CHECK(with_extents(0, [](state::extent* e) {
+          e[0].address = image_builder::code + 3 * page_size;
+        }) == outside);
   CHECK(with_extents(0, [](state::extent* e) { e[4].address = u64{1} << 55; }) == outside);
   CHECK(with_extents(0, [](state::extent* e) {
           e[4].address = image_builder::stack + 0x10000;  // [vvar]
         }) == outside);
+  CHECK(with_extents(0, [](state::extent* e) {
+          e[0].address = e[0].address + 8;
+          e[0].length = e[0].length - 8;
+        }) == impossible);
+  CHECK(with_extents(1, [](state::extent* e) { e[0].address = u64{1} << 62; }) == impossible);
+  CHECK(with_extents(1, [](state::extent* e) { e[0].length = u64{1} << 40; }) == data);
   CHECK(with_extents(1, [](state::extent* e) { e[0].length = u64{page_size}; }) ==
         "the extents do not cover the data");
 }

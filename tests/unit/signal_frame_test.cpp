@@ -235,4 +235,6 @@ TEST_CASE("a frame without extended state has no records of it") {
 
 }  // namespace ckpt::state
 
-extern "C" void ckpt_test_landed() { ckpt::state::judge(); }
+extern "C" void ckpt_test_landed() {
+  ckpt::state::judge();
+}

@@ -27,8 +27,8 @@ TEST_CASE("each register has a field of its own") {
   for (u64 i = 0; i < 18; ++i) words[i] = i + 1;
   thread t{};
   registers_from(context, t);
-  std::set<u64> seen{t.r8, t.r9, t.r10, t.r11, t.r12, t.r13, t.r14, t.r15, t.rdi, t.rsi, t.rbp,
-                     t.rbx, t.rdx, t.rax, t.rcx, t.rsp, t.rip, t.rflags};
+  std::set<u64> seen{t.r8,  t.r9,  t.r10, t.r11, t.r12, t.r13, t.r14, t.r15, t.rdi,
+                     t.rsi, t.rbp, t.rbx, t.rdx, t.rax, t.rcx, t.rsp, t.rip, t.rflags};
   CHECK(seen.size() == 18);
   CHECK(seen.count(0) == 0);
   CHECK(t.rip == context.rip);

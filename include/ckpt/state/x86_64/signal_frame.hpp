@@ -90,6 +90,11 @@ inline void begin_frame(signal_frame& frame, const thread& t) {
   context.uc_mcontext.ss = 0x2b;
   context.uc_mcontext.fpstate = reinterpret_cast<u64>(&frame.extended[0]);
 
+  // XRSTOR loads MXCSR even where the SSE component is in its initial state (SDM vol. 1, 13.8.1).
+  constexpr u32 initial_mxcsr = 0x1f80;
+  constexpr std::size_t mxcsr_offset = 24;
+  std::memcpy(&frame.extended[mxcsr_offset], &initial_mxcsr, sizeof initial_mxcsr);
+
   const u64 components = arch_detail::permitted_components();
   if (!sys::arch::has_xsave()) {
     context.uc_flags &= ~sys::abi::uc_fp_xstate;
@@ -116,8 +121,11 @@ inline result<void> add_component(signal_frame& frame, u32 component, bytes raw)
     std::memcpy(&frame.extended[0], raw.data(), sys::abi::fpx_sw_offset);
     in_use |= 3;
   } else {
+    // Supervisor components, which are the kernel's own, have no place in the standard format.
+    constexpr u32 first_place = sys::abi::fxsave_size + sys::abi::xsave_header_size;
+    if (component < 2 || component > 62) return errc::malformed;
     const auto place = sys::arch::place_of_component(component);
-    if (component < 2 || component > 62 || raw.size() != place.size ||
+    if (place.size == 0 || place.offset < first_place || raw.size() != place.size ||
         u64{place.offset} + place.size + 4 > max_extended_area)
       return errc::malformed;
     std::memcpy(&frame.extended[place.offset], raw.data(), raw.size());
