@@ -179,13 +179,32 @@ void starter_main(void*) {
 }
 
 
+constexpr int any_child = sys::abi::w_exited | sys::abi::w_stopped | sys::abi::w_continued |
+                          sys::abi::w_nohang | sys::abi::w_nowait | 0x40000000 /* __WALL */;
+
+/// In a container the program may be process 1, which inherits orphans: then the helper is its child.
+bool helper_is_child(int helper) {
+  sys::abi::siginfo info{};
+  return sys::waitid(sys::abi::p_pid, helper, info, any_child).ok();
+}
+
 /// A child cannot be in the image, and without it the program's wait would fail.
-errc refuse_children(session& s) {
+result<void> refuse_children(session& s) {
+  sys::abi::siginfo info{};
+  if (!sys::waitid(sys::abi::p_all, 0, info, any_child).ok()) return {};
   fixed_text<96> path;
   path.append(s.proc.view()).append("/task/").append(s.thread).append("/children");
-  char text[64];
+  char text[4096];
   const auto list = read_text(path.c_str(), text);
-  std::string_view first = list.ok() ? list->substr(0, list->find(' ')) : std::string_view();
+  std::string_view rest = list.ok() ? *list : std::string_view();
+  std::string_view first;
+  while (!rest.empty() && first.empty()) {
+    const auto word = rest.substr(0, rest.find(' '));
+    rest.remove_prefix(word.size() < rest.size() ? word.size() + 1 : rest.size());
+    const auto pid = parse_number(word);
+    if (!pid.ok() || static_cast<int>(*pid) != s.helper) first = word;
+  }
+  if (list.ok() && first.empty() && helper_is_child(s.helper)) return {};
   return s.why.refuse("the program has a child process", first.empty() ? "" : " (", first,
                       first.empty() ? "" : ")",
                       ", alive or not yet waited for; checkpoint it when it has none");
@@ -215,11 +234,7 @@ result<void> refuse_timers(session& s) {
 // Context: triggering thread, all others frozen
 result<void> capture_self() {
   auto& s = current();
-  sys::abi::siginfo child{};
-  const auto waited = sys::waitid(sys::abi::p_all, 0, child,
-                                  sys::abi::w_exited | sys::abi::w_stopped | sys::abi::w_continued |
-                                      sys::abi::w_nohang | sys::abi::w_nowait | 0x40000000);
-  if (waited.ok()) return refuse_children(s);
+  CKPT_TRY(refuse_children(s));
   if (!sys::prctl(sys::abi::pr_get_tid_address, &s.clear_child_tid).ok()) s.clear_child_tid = 0;
   if (!sys::arch_prctl(sys::abi::arch_get_fs, &s.fs_base).ok() ||
       !sys::arch_prctl(sys::abi::arch_get_gs, &s.gs_base).ok())
@@ -278,6 +293,16 @@ void choose_name(session& s) {
   name_temporary(s);
 }
 
+/// The program never had this child: neither its end nor the signal of it may be seen.
+// Context: triggering thread, all signals blocked
+void forget_adopted(int helper, u64 pending_before) {
+  (void)sys::wait4(helper, nullptr, 0x40000000 /* __WALL */);
+  constexpr u64 child_signal = u64{1} << (sys::abi::sig_chld - 1);
+  sys::abi::siginfo info{};
+  if ((pending_before & child_signal) == 0)
+    (void)sys::rt_sigtimedwait(child_signal, info, {0, 0});
+}
+
 /// Whether the helper could be made; afterwards it works or has said why not.
 // Context: signal handler, on the agent's stack
 result<void> run_helper(session& s) {
@@ -294,6 +319,7 @@ result<void> run_helper(session& s) {
 
   const long starter = start_task(sys::abi::clone_vm | sys::abi::clone_untraced, agent_starter_stack_end,
                                   nullptr, nullptr, &starter_main, nullptr);
+  int helper_pid = 0;
   auto outcome = [&]() -> result<void> {
     if (starter < 0)
       return s.why.explain(static_cast<errc>(-starter), "cannot start the helper process");
@@ -305,7 +331,8 @@ result<void> run_helper(session& s) {
       (void)sys::wait4(static_cast<int>(starter), nullptr, 0x40000000 /* __WALL */);
       return s.why.refuse("cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
     }
-    (void)sys::prctl(sys::abi::pr_set_ptracer, s.helper);  // EINVAL where there is no Yama
+    helper_pid = s.helper;
+    (void)sys::prctl(sys::abi::pr_set_ptracer, helper_pid);  // EINVAL where there is no Yama
     s.turn.set(phase::freezing);
     const bool frozen = s.turn.wait_for(phase::self_capture, [&] { return s.helper_alive(); });
     // Nothing else runs now, so nobody else can wait for the starter.
@@ -324,11 +351,15 @@ result<void> run_helper(session& s) {
     if (!s.good) return errc::refused;
     return {};
   }();
+  u64 pending = 0;
+  (void)sys::rt_sigpending(pending);
+  const bool adopted = helper_pid > 0 && helper_is_child(helper_pid);
   while (starter > 0 && s.helper_alive()) {
     const sys::abi::timespec bound{0, 5'000'000};
     const u32 now = static_cast<u32>(__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE));
     if (now != 0) (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), now, &bound);
   }
+  if (adopted) forget_adopted(helper_pid, pending);
   if (s.rseq.address != 0) (void)sys::rseq(s.rseq.address, s.rseq.size, 0, s.rseq.signature);
   (void)sys::prctl(sys::abi::pr_set_ptracer, 0);
   if (dumpable.value_or(1) == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0);

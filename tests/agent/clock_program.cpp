@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // Uses the vDSO before and after a checkpoint that it takes of itself, by the addresses that libc
-// looked up at the start.
+// looked up at the start; and has no children, so that it should hear of none.
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@ long long now(clockid_t clock) {
   if (clock_gettime(clock, &t) != 0) return -1;
   return t.tv_sec * 1'000'000'000LL + t.tv_nsec;
 }
+
+volatile sig_atomic_t heard_of_child = 0;
 
 bool clocks_run() {
   const long long monotonic = now(CLOCK_MONOTONIC);
@@ -34,6 +37,7 @@ bool clocks_run() {
 }  // namespace
 
 int main() {
+  signal(SIGCHLD, [](int) { heard_of_child = 1; });
   if (!clocks_run()) return 1;
   raise(SIGUSR1);
   for (int i = 0; i < 20; ++i)
@@ -41,6 +45,10 @@ int main() {
       puts("the clocks are wrong");
       return 1;
     }
+  if (heard_of_child != 0 || waitpid(-1, nullptr, WNOHANG) != -1) {
+    puts("a child that is not ours");
+    return 1;
+  }
   puts("the clocks run");
   return 7;
 }

@@ -178,6 +178,9 @@ TEST_CASE("the frame is laid out as the kernel checks it") {
   CHECK(offsetof(signal_frame, context) == offsetof(signal_frame, return_address) + 8);
   CHECK((sw.xfeatures & ~sys::arch::enabled_components()) == 0);
   CHECK((sw.xfeatures & 3) == 3);
+  u32 mxcsr = 0;  // all exceptions masked, as a process begins
+  std::memcpy(&mxcsr, &frame->extended[24], sizeof mxcsr);
+  CHECK(mxcsr == 0x1f80);
 }
 
 TEST_CASE("components of another size or without a place are refused") {
