@@ -386,8 +386,6 @@ void restart_in_window(void*) {
   const std::span expected(reinterpret_cast<wire::le<u64>*>(window.expected.begin), blocks);
   const mutable_bytes saved_vdso(reinterpret_cast<std::byte*>(window.saved_vdso.begin),
                                  window.saved_vdso.length());
-  memory_loader* loader = nullptr;
-  alignas(memory_loader) std::byte loader_room[sizeof(memory_loader)];
 
   // The contents of deleted files wait wherever the program has nothing.
   mutable_bytes contents;
@@ -404,9 +402,8 @@ void restart_in_window(void*) {
     reserve({*hole, *hole + contents_length});
     contents = {reinterpret_cast<std::byte*>(*hole), contents_length};
   }
-  loader = new (loader_room)
-      memory_loader(global.stream, header, metadata, computed, saved_vdso, contents);
-  require(loader->load(global.why), "cannot load the program's memory");
+  memory_loader loader(global.stream, header, metadata, computed, saved_vdso, contents);
+  require(loader.load(global.why), "cannot load the program's memory");
 
   require(global.stream.read(std::as_writable_bytes(expected)), "cannot read the checksums");
   format::trailer trailer{};

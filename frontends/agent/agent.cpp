@@ -180,7 +180,7 @@ void starter_main(void*) {
 
 
 constexpr int any_child = sys::abi::w_exited | sys::abi::w_stopped | sys::abi::w_continued |
-                          sys::abi::w_nohang | sys::abi::w_nowait | 0x40000000 /* __WALL */;
+                          sys::abi::w_nohang | sys::abi::w_nowait | sys::abi::w_all;
 
 /// In a container the program may be process 1, which inherits orphans: then the helper is its child.
 bool helper_is_child(int helper) {
@@ -296,7 +296,7 @@ void choose_name(session& s) {
 /// The program never had this child: neither its end nor the signal of it may be seen.
 // Context: triggering thread, all signals blocked
 void forget_adopted(int helper, u64 pending_before) {
-  (void)sys::wait4(helper, nullptr, 0x40000000 /* __WALL */);
+  (void)sys::wait4(helper, nullptr, sys::abi::w_all);
   constexpr u64 child_signal = u64{1} << (sys::abi::sig_chld - 1);
   sys::abi::siginfo info{};
   if ((pending_before & child_signal) == 0)
@@ -317,6 +317,8 @@ result<void> run_helper(session& s) {
   const auto dumpable = sys::prctl(sys::abi::pr_get_dumpable);
   if (dumpable.value_or(1) == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 1);
 
+  u64 pending = 0;  // before there is a helper whose end could be among it
+  (void)sys::rt_sigpending(pending);
   const long starter = start_task(sys::abi::clone_vm | sys::abi::clone_untraced, agent_starter_stack_end,
                                   nullptr, nullptr, &starter_main, nullptr);
   int helper_pid = 0;
@@ -328,7 +330,7 @@ result<void> run_helper(session& s) {
       (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), static_cast<u32>(not_started), &bound);
     }
     if (!s.helper_alive() && s.turn.get() == phase::starting) {
-      (void)sys::wait4(static_cast<int>(starter), nullptr, 0x40000000 /* __WALL */);
+      (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
       return s.why.refuse("cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
     }
     helper_pid = s.helper;
@@ -336,7 +338,7 @@ result<void> run_helper(session& s) {
     s.turn.set(phase::freezing);
     const bool frozen = s.turn.wait_for(phase::self_capture, [&] { return s.helper_alive(); });
     // Nothing else runs now, so nobody else can wait for the starter.
-    (void)sys::wait4(static_cast<int>(starter), nullptr, 0x40000000 /* __WALL */);
+    (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
     if (!frozen) return s.why.refuse("the helper process died");
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
@@ -351,8 +353,6 @@ result<void> run_helper(session& s) {
     if (!s.good) return errc::refused;
     return {};
   }();
-  u64 pending = 0;
-  (void)sys::rt_sigpending(pending);
   const bool adopted = helper_pid > 0 && helper_is_child(helper_pid);
   while (starter > 0 && s.helper_alive()) {
     const sys::abi::timespec bound{0, 5'000'000};

@@ -31,7 +31,7 @@ class held_thread {
   result<void> wait_stopped() const {
     for (int tries = 0; tries < 1000; ++tries) {
       int status = 0;
-      const auto got = sys::wait4(tid_, &status, 0x40000000 /* __WALL */ | sys::abi::w_nohang);
+      const auto got = sys::wait4(tid_, &status, sys::abi::w_all | sys::abi::w_nohang);
       if (!got.ok() && got.error() != errc::interrupted) return got.error();
       if (got.ok() && *got == tid_) {
         if ((status & 0xff) == 0x7f) return {};
@@ -54,7 +54,7 @@ class held_thread {
   int tid_ = 0;
 };
 
-/// Counts the threads of the program; every one but `self` is named to visit(tid).
+/// Counts the threads of the program; each is named to visit(tid).
 // Context: helper
 template <class Visitor>
 result<u32> for_each_thread(std::string_view proc, Visitor&& visit) {

@@ -13,6 +13,10 @@ namespace ckpt::agent {
 class threaded_hasher {
  public:
   threaded_hasher(u64 block_size, std::span<wire::le<u64>> table) : hasher_(block_size, table) {}
+  threaded_hasher(const threaded_hasher&) = delete;
+  threaded_hasher& operator=(const threaded_hasher&) = delete;
+  /// A write that fails leaves early; the thread must not outlive the memory it works in.
+  ~threaded_hasher() { stop(); }
 
   /// Without it, or where no thread can be had, add() hashes by itself.
   // Context: helper
@@ -35,19 +39,22 @@ class threaded_hasher {
     for (u32 seen; (seen = load(consumed_)) != produced_;) wait(consumed_, seen);
   }
   void finish() {
-    if (threaded_) {
-      settle();
-      add({});  // an empty piece ends the thread
-      for (int left; (left = __atomic_load_n(&thread_, __ATOMIC_ACQUIRE)) != 0;)
-        (void)sys::futex_wait(reinterpret_cast<u32*>(&thread_), static_cast<u32>(left), nullptr);
-      threaded_ = false;
-    }
+    stop();
     hasher_.finish();
   }
   [[nodiscard]] u64 blocks() const { return hasher_.blocks(); }
 
  private:
   static constexpr u32 capacity = 1024;
+
+  void stop() {
+    if (!threaded_) return;
+    settle();
+    add({});  // an empty piece ends the thread
+    for (int left; (left = __atomic_load_n(&thread_, __ATOMIC_ACQUIRE)) != 0;)
+      (void)sys::futex_wait(reinterpret_cast<u32*>(&thread_), static_cast<u32>(left), nullptr);
+    threaded_ = false;
+  }
 
   static u32 load(const u32& word) { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
   static void publish(u32& word, u32 value) {
