@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The parsers of /proc/PID/stat, status and fdinfo. The first byte chooses one. Views must lie in
+// The parsers of /proc/PID/stat, status, fdinfo and timers. The first byte chooses one. Views must lie in
 // the text, and no text that lost its end may pass for a whole one.
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include "ckpt/proc/fdinfo.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/status.hpp"
+#include "ckpt/proc/timers.hpp"
 
 namespace {
 
@@ -71,6 +72,15 @@ void fdinfo(std::string_view text) {
   require(locks == 0 || stopped.error() == errc::again);
 }
 
+void timers(std::string_view text) {
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t before = rest.size();
+    if (!proc::take_posix_timer(rest).ok()) return;
+    require(rest.size() < before);
+    require_inside(rest, text);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -79,15 +89,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::unique_ptr<char[]> exact(new char[size - 1]);
   std::memcpy(exact.get(), data + 1, size - 1);
   const std::string_view text(exact.get(), size - 1);
-  switch (data[0] % 3) {
+  switch (data[0] % 4) {
     case 0:
       stat(text);
       break;
     case 1:
       status(text);
       break;
-    default:
+    case 2:
       fdinfo(text);
+      break;
+    default:
+      timers(text);
       break;
   }
   return 0;

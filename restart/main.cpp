@@ -422,6 +422,9 @@ void restart_in_window(void*) {
     (void)global.why.refuse("followed by bytes that do not belong to it");
     fail();
   }
+  if (loader.could_not_lock())
+    say("cannot lock as much memory as the program had locked (RLIMIT_MEMLOCK is lower here); it "
+        "goes on without");
   place_vdso(metadata, saved_vdso);
   (void)sys::close(global.stream.fd());
 

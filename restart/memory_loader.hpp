@@ -22,9 +22,13 @@ class memory_loader {
   // Context: restarter, no libc
   result<void> load(report& why) {
     CKPT_TRY(map_segments(why));
+    CKPT_TRY(map_beyond_ends());
     CKPT_TRY(read_data(why));
     return protect_segments(why);
   }
+
+  /// Whether some memory that the program had locked is not: RLIMIT_MEMLOCK is lower here.
+  [[nodiscard]] bool could_not_lock() const { return could_not_lock_; }
 
  private:
   using kind = state::segment_kind;
@@ -58,6 +62,7 @@ class memory_loader {
     return for_each_segment([&](const state::segment& s) -> result<void> {
       int flags = sys::abi::map_private | sys::abi::map_anonymous | sys::abi::map_fixed_noreplace;
       const auto saved = flags_of(s);
+      if (saved.has(maps::vm_flag::droppable) && map_droppable(s)) return {};
       if (saved.has(maps::vm_flag::no_reserve)) flags |= sys::abi::map_noreserve;
       if (saved.has(maps::vm_flag::grows_down)) flags |= sys::abi::map_growsdown;
       const int prot = reserved_only(s) ? sys::abi::prot_none
@@ -71,6 +76,45 @@ class memory_loader {
         (void)sys::madvise(s.address, s.length, sys::abi::madv_hugepage);
       if (saved.has(maps::vm_flag::no_huge_page))
         (void)sys::madvise(s.address, s.length, sys::abi::madv_nohugepage);
+      return {};
+    });
+  }
+
+  /// Where the kernel does not know it (before 6.11), ordinary memory keeps the promise as well.
+  static bool map_droppable(const state::segment& s) {
+    return sys::mmap(s.address, s.length, sys::abi::prot_read | sys::abi::prot_write,
+                     sys::abi::map_droppable | sys::abi::map_anonymous |
+                         sys::abi::map_fixed_noreplace,
+                     -1, 0)
+        .ok();
+  }
+
+  template <class Visitor>
+  result<void> for_each_trap(state::trap_kind wanted, Visitor&& visit) {
+    result<void> outcome;
+    image::for_each<state::trap_range>(metadata_, [&](const state::trap_range& t, bytes) {
+      if (outcome.ok() && t.kind == wanted) outcome = visit(t);
+    });
+    return outcome;
+  }
+
+  /// Beyond the end of a mapped file a touch is SIGBUS; an empty file gives just that. Where there
+  /// is no memfd_create(2) the pages are zeroes.
+  result<void> map_beyond_ends() {
+    sys::unique_fd empty(-1);
+    return for_each_trap(state::trap_kind::beyond_end, [&](const state::trap_range& t) -> result<void> {
+      constexpr u32 mfd_exec = 0x10;  // since 6.3: the mapping may have been executable
+      constexpr const char* name = "beyond the end of the file";
+      if (!empty) {
+        auto made = sys::memfd_create(name, sys::abi::mfd_cloexec | mfd_exec);
+        if (!made.ok()) made = sys::memfd_create(name, sys::abi::mfd_cloexec);
+        if (!made.ok()) return {};
+        empty = sys::unique_fd(*made);
+      }
+      const auto at = sys::mmap(t.address, t.length, sys::abi::prot_read | sys::abi::prot_write,
+                                sys::abi::map_private | sys::abi::map_fixed | sys::abi::map_noreserve,
+                                empty.get(), 0);
+      if (!at.ok()) return at.error();
       return {};
     });
   }
@@ -163,30 +207,76 @@ class memory_loader {
     return {};
   }
 
+  /// A seal comes last: it would hold off all the rest.
   result<void> protect_segments(report& why) {
+    CKPT_TRY(for_each_segment([&](const state::segment& s) { return protect(s, why); }));
+    image::for_each<state::segment>(metadata_, [&](const state::segment& s, bytes name) {
+      if (!is_kernels(s)) set_name(s, text_of_bytes(name));
+    });
+    CKPT_TRY(for_each_trap(state::trap_kind::guard, [&](const state::trap_range& t) {
+      return install_guard(t, why);
+    }));
     return for_each_segment([&](const state::segment& s) -> result<void> {
-      const int prot = static_cast<int>(s.protection.bits());
-      if (prot != (sys::abi::prot_read | sys::abi::prot_write) || reserved_only(s))
-        if (auto r = sys::mprotect(s.address, s.length, prot); !r.ok())
-          return why.explain(r.error(), "cannot protect ",
-                             address_range{s.address, s.address + s.length},
-                             " as the program had it");
-      static constexpr struct {
-        maps::vm_flag flag;
-        int advice;
-      } advices[] = {{maps::vm_flag::dont_copy, sys::abi::madv_dontfork},
-                     {maps::vm_flag::wipe_on_fork, sys::abi::madv_wipeonfork},
-                     {maps::vm_flag::dont_dump, sys::abi::madv_dontdump},
-                     {maps::vm_flag::mergeable, sys::abi::madv_mergeable},
-                     {maps::vm_flag::sequential_read, sys::abi::madv_sequential},
-                     {maps::vm_flag::random_read, sys::abi::madv_random}};
-      for (const auto& a : advices)
-        if (flags_of(s).has(a.flag)) (void)sys::madvise(s.address, s.length, a.advice);
-      if (flags_of(s).has(maps::vm_flag::locked))
-        (void)sys::invoke(__NR_mlock2, s.address, s.length,
-                          flags_of(s).has(maps::vm_flag::lock_on_fault) ? 1 : 0);
+      advise(s);
+      if (flags_of(s).has(maps::vm_flag::sealed))
+        if (auto r = sys::mseal(s.address, s.length); !r.ok())
+          return why.explain(r.error(), "cannot seal ", address_range{s.address, s.address + s.length},
+                             " as the program had it (mseal(2), since Linux 6.10)");
       return {};
     });
+  }
+
+  result<void> protect(const state::segment& s, report& why) {
+    const int prot = static_cast<int>(s.protection.bits());
+    if (prot == (sys::abi::prot_read | sys::abi::prot_write) && !reserved_only(s)) return {};
+    if (auto r = sys::mprotect(s.address, s.length, prot); !r.ok())
+      return why.explain(r.error(), "cannot protect ", address_range{s.address, s.address + s.length},
+                         " as the program had it");
+    return {};
+  }
+
+  /// PR_SET_VMA_ANON_NAME of prctl(2); maps shows it as [anon:NAME].
+  static void set_name(const state::segment& s, std::string_view shown) {
+    constexpr std::string_view before = "[anon:";
+    if (!shown.starts_with(before) || !shown.ends_with(']')) return;
+    fixed_text<256> name;
+    name.append(shown.substr(before.size(), shown.size() - before.size() - 1));
+    (void)sys::prctl(sys::abi::pr_set_vma, sys::abi::pr_set_vma_anon_name, s.address.get(),
+                     s.length.get(), name.c_str());
+  }
+
+  /// A kernel without guards keeps the program from touching the pages by their protection.
+  static result<void> install_guard(const state::trap_range& t, report& why) {
+    for (;;) {
+      const auto done = sys::madvise(t.address, t.length, sys::abi::madv_guard_install);
+      if (done.ok()) return {};
+      if (done.error() == errc::interrupted) continue;
+      if (sys::mprotect(t.address, t.length, sys::abi::prot_none).ok()) return {};
+      return why.explain(done.error(), "cannot make the guard pages ",
+                         address_range{t.address, t.address + t.length}, " again");
+    }
+  }
+
+  void advise(const state::segment& s) {
+    static constexpr struct {
+      maps::vm_flag flag;
+      int advice;
+    } advices[] = {{maps::vm_flag::dont_copy, sys::abi::madv_dontfork},
+                   {maps::vm_flag::wipe_on_fork, sys::abi::madv_wipeonfork},
+                   {maps::vm_flag::dont_dump, sys::abi::madv_dontdump},
+                   {maps::vm_flag::mergeable, sys::abi::madv_mergeable},
+                   {maps::vm_flag::sequential_read, sys::abi::madv_sequential},
+                   {maps::vm_flag::random_read, sys::abi::madv_random}};
+    for (const auto& a : advices)
+      if (flags_of(s).has(a.flag)) (void)sys::madvise(s.address, s.length, a.advice);
+    if (!flags_of(s).has(maps::vm_flag::locked)) return;
+    const int on_fault = flags_of(s).has(maps::vm_flag::lock_on_fault) ? sys::abi::mlock_onfault : 0;
+    // ENOMEM is the limit, or pages that cannot be brought in: those are locked all the same.
+    if (const auto r = sys::mlock2(s.address, s.length, on_fault);
+        r.error() == errc::perm || r.error() == errc::again)
+      could_not_lock_ = true;
+    else if (r.error() == errc::no_memory && s.protection.has(state::protection::read))
+      could_not_lock_ = true;
   }
 
   static constexpr u32 max_queued = 256;
@@ -200,6 +290,7 @@ class memory_loader {
   format::record_cursor segments_{metadata_};
   state::segment current_{};
   bool no_collapse_ = false;
+  bool could_not_lock_ = false;
   u32 queued_count_ = 0;
   u64 queued_bytes_ = 0;
   sys::abi::iovec queued_[max_queued];

@@ -15,6 +15,7 @@ void print_info(image_file& image, const std::string& name, std::ostream& out);
 void print_segments(image_file& image, std::ostream& out);
 void print_descriptors(const image_file& image, std::ostream& out);
 void print_threads(image_file& image, std::ostream& out);
+void print_state(const image_file& image, std::ostream& out);
 void print_command_line(const image_file& image, std::ostream& out);
 void print_environment(const image_file& image, std::ostream& out);
 
@@ -22,6 +23,7 @@ void info_json(const image_file& image, std::ostream& out);
 void segments_json(const image_file& image, std::ostream& out);
 void descriptors_json(const image_file& image, std::ostream& out);
 void threads_json(const image_file& image, std::ostream& out);
+void state_json(const image_file& image, std::ostream& out);
 
 /// Reads all the data and says that it is as it was written.
 void verify(image_file& image, const std::string& name, std::ostream& out);

@@ -20,6 +20,7 @@ namespace ckpt::tools {
 /// memory_layout every u64 is one, but for alternate_stack_size.
 inline constexpr std::string_view hexadecimal_fields[] = {
     "address",           "agent_entry",        "agent_stack",      "components",
+    "coredump_filter",
     "handler",           "head_checksum",      "header_checksum",  "mask",
     "metadata_checksum", "restarter_checksum", "restorer",         "rseq_signature",
     "table_checksum",    "tail_checksum",      "trailer_checksum", "window_address",

@@ -47,6 +47,8 @@ constexpr command commands[] = {
      descriptors_json},
     {"threads", "IMAGE", "threads and their registers",
      [](image_file& i, const request&, std::ostream& out) { print_threads(i, out); }, threads_json},
+    {"state", "IMAGE", "settings, limits, timers, signal actions, pages not to be touched",
+     [](image_file& i, const request&, std::ostream& out) { print_state(i, out); }, state_json},
     {"cmdline", "IMAGE", "the program's command line, quoted for a shell",
      [](image_file& i, const request&, std::ostream& out) { print_command_line(i, out); }, nullptr},
     {"environ", "IMAGE", "its environment",
@@ -64,7 +66,7 @@ struct long_option {
 };
 
 constexpr long_option options[] = {
-    {"json", "info, segments, fds, threads: everything as JSON (docs/FORMAT.md describes it)", 'j'},
+    {"json", "info, segments, fds, threads, state: everything as JSON (docs/FORMAT.md describes it)", 'j'},
     {"help", "this text", 'h'},
     {"version", "the version of ckpt", 'V'},
 };
@@ -157,7 +159,7 @@ int run(int argc, char** argv) {
     }
   }
   if (as_json && what->run_json == nullptr)
-    return usage("--json goes with info, segments, fds and threads");
+    return usage("--json goes with info, segments, fds, threads and state");
 
   try {
     image_file image(asked.image);

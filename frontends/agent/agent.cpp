@@ -210,24 +210,114 @@ result<void> refuse_children(session& s) {
                       ", alive or not yet waited for; checkpoint it when it has none");
 }
 
-/// Timers of timer_create(2) other than the agent's own.
-result<void> refuse_timers(session& s) {
-  fixed_text<64> path;
-  path.append(s.proc.view()).append("/timers");
-  char text[4096];
-  const auto list = read_text(path.c_str(), text);
-  if (!list.ok()) return {};  // the kernel was built without them
-  std::string_view rest = *list;
-  while (!rest.empty()) {
-    const auto line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(line.size() < rest.size() ? line.size() + 1 : rest.size());
-    if (!line.starts_with("ID: ")) continue;
-    const auto id = parse_number(line.substr(4));
-    if (id.ok() && static_cast<int>(*id) != state_of_agent.period.timer())
-      return s.why.refuse("the program has a POSIX timer (timer_create, id ", *id,
-                          "), which this version of ckpt does not save");
+/// The number by which the program knows a thread that /proc names.
+int inner_tid(const session& s, i32 outer) {
+  const auto leader = parse_number(s.outer_pid.view());
+  return leader.ok() && static_cast<i32>(*leader) == outer ? s.program : outer;
+}
+
+/// Signals that wait for the program although its agent's own timer sent them.
+bool is_own_tick(const sys::abi::siginfo& info) { return state_of_agent.period.raised(info); }
+
+sys::abi::siginfo info_of(const state::pending_signal& p) {
+  sys::abi::siginfo info{};
+  std::memcpy(&info, &p.info, sizeof info);
+  return info;
+}
+
+/// Puts the signals of that number (0: of every number) back into their queues, in their order:
+/// those of timers by the timers themselves, as `timer_with(id)` gives them.
+// Context: all signals blocked, all others frozen
+template <class TimerWith>
+void queue_signals(bytes metadata, int number, int pid, int tid, TimerWith&& timer_with) {
+  image::for_each<state::pending_signal>(metadata, [&](const state::pending_signal& p, bytes) {
+    if (number != 0 && p.signal != number) return;
+    const auto info = info_of(p);
+    if (is_own_tick(info)) return;
+    const state::posix_timer* timer =
+        state::is_from_timer(info) ? timer_with(state::timer_id_of(info)) : nullptr;
+    if (timer != nullptr && timer->state == state::timer_signal_pending)
+      (void)state::start_posix_timer(*timer);
+    else
+      (void)state::restore_pending(p, pid, tid);
+  });
+}
+
+/// How often a timer has fired while its signal waits is told only to who takes the signal: it is
+/// taken, and with all others of its number put back.
+// Context: triggering thread, all others frozen
+result<void> count_pending_expirations(session& s, std::span<state::posix_timer> timers) {
+  const auto timer_with = [&](i32 id) -> state::posix_timer* {
+    for (auto& t : timers)
+      if (t.id == id) return &t;
+    return nullptr;
+  };
+  u64 numbers = 0;  // of signals that timers have sent
+  u32 queued[sys::abi::signal_count + 1] = {};
+  image::for_each<state::pending_signal>(
+      s.metadata.view(), [&](const state::pending_signal& p, bytes) {
+        const auto info = info_of(p);
+        ++queued[p.signal];
+        if (state::is_from_timer(info) && !is_own_tick(info)) numbers |= u64{1} << (p.signal - 1);
+      });
+  for (int number = 1; number <= sys::abi::signal_count; ++number) {
+    if ((numbers >> (number - 1) & 1) == 0) continue;
+    state::take_signals(number, queued[number], [&](const sys::abi::siginfo& info) {
+      auto* t = state::is_from_timer(info) ? timer_with(state::timer_id_of(info)) : nullptr;
+      if (t == nullptr || is_own_tick(info)) return;
+      // Taking the signal has started a periodic timer again; it waits until it is put back.
+      (void)sys::timer_settime(t->id, 0, {{0, 0}, {0, 0}});
+      state::note_pending(*t, info);
+    });
+    queue_signals(s.metadata.view(), number, s.program, s.thread, timer_with);
   }
   return {};
+}
+
+/// Timers of timer_create(2) other than the agent's own.
+// Context: triggering thread, all others frozen
+result<void> capture_posix_timers(session& s) {
+  fixed_text<64> path;
+  path.append(s.proc.view()).append("/timers");
+  const sys::unique_fd fd(
+      sys::openat(sys::abi::at_fdcwd, path.c_str(), sys::abi::o_rdonly | sys::abi::o_cloexec)
+          .value_or(-1));
+  if (!fd) return {};  // the kernel was built without them
+  const auto room = CKPT_TRY(s.arena.take(u64{1} << 20));
+  sys::linux_files kernel;
+  const u64 size = CKPT_TRY(sys::read_up_to(kernel, fd.get(), room));
+  if (size == room.size()) return s.why.refuse("the program has too many POSIX timers");
+  std::string_view text(reinterpret_cast<const char*>(room.data()), size);
+  const auto list = CKPT_TRY(s.arena.take(u64{1} << 20));
+  const std::span all(reinterpret_cast<state::posix_timer*>(list.data()),
+                      list.size() / sizeof(state::posix_timer));
+  u64 count = 0;
+  while (!text.empty()) {
+    const auto seen = proc::take_posix_timer(text);
+    if (!seen.ok()) return s.why.explain(seen.error(), "cannot understand ", path.view());
+    if (seen->id == state_of_agent.period.timer()) continue;
+    if (count == all.size()) return s.why.refuse("the program has too many POSIX timers");
+    all[count++] = CKPT_TRY(state::capture_posix_timer(*seen, inner_tid(s, seen->target)));
+  }
+  CKPT_TRY(count_pending_expirations(s, all.first(count)));
+  // The newest stands first there; they are made again in the order in which they were made.
+  for (u64 i = count; i > 0; --i) CKPT_TRY(s.metadata.add(all[i - 1]));
+  return {};
+}
+
+/// What was asked of the kernel by prctl(2) and its kin.
+// Context: triggering thread, all others frozen
+result<void> capture_settings(session& s) {
+  auto of_process = state::current_process_settings();
+  of_process.dumpable = s.dumpable;
+  of_process.child_subreaper = s.child_subreaper;
+  of_process.lock_future = s.arena.lock_future();
+  CKPT_TRY(s.metadata.add(of_process));
+  const auto processors = state::processor_set::of(0);
+  const bool free = processors == s.processors_allowed;
+  auto of_thread = state::current_thread_settings(s.thread, s.default_slice);
+  if (s.deadline_lent) of_thread.sched_flags = of_thread.sched_flags & ~sys::abi::sched_flag_reset_on_fork;
+  return s.metadata.add(of_thread, free ? bytes() : processors.view());
 }
 
 /// What the thread must say of itself; all others are stopped.
@@ -248,7 +338,8 @@ result<void> capture_self() {
   if (s.rseq.address != 0)
     (void)sys::rseq(s.rseq.address, s.rseq.size, sys::abi::rseq_flag_unregister, s.rseq.signature);
   s.personality = sys::personality(sys::abi::personality_query).value_or(0);
-  CKPT_TRY(refuse_timers(s));
+  CKPT_TRY(capture_settings(s));
+  CKPT_TRY(capture_posix_timers(s));
   CKPT_TRY(state::capture_actions(s.metadata));
   CKPT_TRY(state::capture_timers(s.metadata));
   return state::capture_limits(s.metadata);
@@ -303,6 +394,19 @@ void forget_adopted(int helper, u64 pending_before) {
     (void)sys::rt_sigtimedwait(child_signal, info, {0, 0});
 }
 
+/// A thread of SCHED_DEADLINE may make no other task unless that one starts without the deadline.
+// Context: triggering thread
+void let_deadline_clone(session& s, bool leave) {
+  constexpr u32 sched_deadline = 6;
+  sys::abi::sched_attr a{};
+  if (!sys::sched_getattr(0, a, sizeof a).ok() || a.policy != sched_deadline) return;
+  const bool set = (a.flags & sys::abi::sched_flag_reset_on_fork) != 0;
+  if (leave == set) return;
+  a.flags ^= sys::abi::sched_flag_reset_on_fork;
+  s.deadline_lent = leave && sys::sched_setattr(0, a).ok();
+  if (!leave) (void)sys::sched_setattr(0, a);
+}
+
 /// Whether the helper could be made; afterwards it works or has said why not.
 // Context: signal handler, on the agent's stack
 result<void> run_helper(session& s) {
@@ -310,13 +414,12 @@ result<void> run_helper(session& s) {
     return s.why.explain(r.error(), "cannot reserve working memory");
   s.metadata = format::metadata_builder(s.arena.bottom());
   // The helper must not become the child of a program that adopts orphans.
-  i32 adopts = 0;
-  constexpr int pr_set_child_subreaper = 36, pr_get_child_subreaper = 37;
-  (void)sys::prctl(pr_get_child_subreaper, &adopts);
-  if (adopts != 0) (void)sys::prctl(pr_set_child_subreaper, 0);
-  const auto dumpable = sys::prctl(sys::abi::pr_get_dumpable);
-  if (dumpable.value_or(1) == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 1);
+  (void)sys::prctl(sys::abi::pr_get_child_subreaper, &s.child_subreaper, 0, 0, 0);
+  if (s.child_subreaper != 0) (void)sys::prctl(sys::abi::pr_set_child_subreaper, 0, 0, 0, 0);
+  s.dumpable = state::current_setting(sys::abi::pr_get_dumpable);
+  if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 1, 0, 0, 0);
 
+  let_deadline_clone(s, true);
   u64 pending = 0;  // before there is a helper whose end could be among it
   (void)sys::rt_sigpending(pending);
   const long starter = start_task(sys::abi::clone_vm | sys::abi::clone_untraced, agent_starter_stack_end,
@@ -362,8 +465,9 @@ result<void> run_helper(session& s) {
   if (adopted) forget_adopted(helper_pid, pending);
   if (s.rseq.address != 0) (void)sys::rseq(s.rseq.address, s.rseq.size, 0, s.rseq.signature);
   (void)sys::prctl(sys::abi::pr_set_ptracer, 0);
-  if (dumpable.value_or(1) == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0);
-  if (adopts != 0) (void)sys::prctl(pr_set_child_subreaper, 1);
+  if (s.deadline_lent) let_deadline_clone(s, false);
+  if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0, 0, 0, 0);
+  if (s.child_subreaper != 0) (void)sys::prctl(sys::abi::pr_set_child_subreaper, 1, 0, 0, 0);
   s.arena.release();
   return outcome;
 }
@@ -439,6 +543,49 @@ void restore_thread(bytes metadata, const state::thread& t, state::signal_frame&
   state::begin_frame(frame, t);
 }
 
+/// Timers with an overrun take their signals for themselves, so what waited is queued after them.
+void restore_timers_and_signals(bytes metadata, i32 saved_tid, const auto& lost) {
+  const auto& me = state_of_agent;
+  const int tid = sys::gettid();
+  const i32 saved_pid = image::first<state::process>(metadata).pid;
+  const auto renumber = [&](i32 number) {
+    return number == saved_tid ? tid : number == saved_pid ? me.home : number;
+  };
+  const auto present = [&](state::posix_timer t) {
+    t.thread = t.thread == saved_tid ? tid : t.thread.get();
+    t.clock = state::present_clock(t.clock, renumber);
+    return t;
+  };
+  const auto lost_timer = [&](const state::posix_timer& t, std::string_view what, errc error) {
+    fixed_text<96> line;
+    line.append(what).append("POSIX timer ").append(t.id.get());
+    line.append(" (clock ").append(t.clock.get()).append(')');
+    lost(line.view(), error);
+  };
+  image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
+    if (auto r = state::create_posix_timer(present(saved)); !r.ok())
+      lost_timer(saved, "", r.error());
+  });
+  image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
+    if (saved.state != state::timer_running) return;
+    if (auto r = state::start_posix_timer(present(saved)); !r.ok())
+      lost_timer(saved, "the overrun of ", r.error());
+  });
+  image::for_each<state::interval_timer>(metadata, [](const state::interval_timer& t, bytes) {
+    (void)state::restore_timer(t);
+  });
+  state::posix_timer found{};
+  queue_signals(metadata, 0, me.home, tid, [&](i32 id) -> const state::posix_timer* {
+    bool have = false;
+    image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
+      if (saved.id != id) return;
+      found = present(saved);
+      have = true;
+    });
+    return have ? &found : nullptr;
+  });
+}
+
 void resume(const image::handover& h) {
   auto& me = state_of_agent;
   const u64 all = ~u64{0};
@@ -482,15 +629,29 @@ void resume(const image::handover& h) {
     }
   });
 
+  const auto lost = [&](std::string_view what, errc error) {
+    fixed_text<512> line;
+    line.append(quoted{std::string_view(h.name, h.name_length)}).append(": cannot restore ");
+    line.append(what).append(" (").append(error).append("); the program goes on without");
+    say(line.view());
+  };
+  image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
+    state::restore_process_settings(s, lost);
+  });
+  image::for_each<state::thread_settings>(
+      metadata, [&](const state::thread_settings& s, bytes affinity) {
+        if (s.tid == thread.tid) state::restore_thread_settings(s, affinity, lost);
+      });
   image::for_each<state::resource_limit>(metadata, [](const state::resource_limit& l, bytes) {
     (void)state::restore_limit(l);
   });
+  restore_timers_and_signals(metadata, thread.tid, lost);
   me.period.start_again();
-  image::for_each<state::interval_timer>(metadata, [](const state::interval_timer& t, bytes) {
-    (void)state::restore_timer(t);
+  image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
+    state::finish_process_settings(s, lost);
   });
-  image::for_each<state::pending_signal>(metadata, [&](const state::pending_signal& p, bytes) {
-    (void)state::restore_pending(p, me.home, sys::gettid());
+  image::for_each<state::thread_settings>(metadata, [&](const state::thread_settings& s, bytes) {
+    if (s.tid == thread.tid) state::finish_thread_settings(s, lost);
   });
 
   // Last words from the window, then it goes; the frame is on the agent's own stack.

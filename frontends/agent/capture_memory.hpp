@@ -78,7 +78,6 @@ class segment_recorder {
     }
     if (flags_.has(vm_flag::huge_tlb)) return refuse("made of hugetlb pages");
     if (flags_.has(vm_flag::shadow_stack)) return refuse("a shadow stack");
-    if (flags_.has(vm_flag::sealed)) return refuse("sealed (mseal)");
     switch (maps::backing_of(name_.view())) {
       case maps::backing::secret: return refuse("secret memory");
       case maps::backing::aio_ring: return refuse("an asynchronous I/O ring");
@@ -163,23 +162,29 @@ class remote_memory {
   return true;
 }
 
-/// Pages that exist, by PAGEMAP_SCAN (6.7) or by reading /proc/self/pagemap.
+/// Which pages exist and which are guards, by PAGEMAP_SCAN (6.7) or by reading /proc/self/pagemap.
 class page_finder {
  public:
+  enum class what : u8 { present, swapped, guard };
+
   result<void> open() {
     fd_ = sys::unique_fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, "/proc/self/pagemap",
                                               sys::abi::o_rdonly | sys::abi::o_cloexec)));
     return {};
   }
 
-  /// Calls visit(range) for each run of present or swapped pages.
+  /// Before 6.15 nothing tells a guard page from a swapped one; then nothing is called a guard.
+  [[nodiscard]] bool knows_guards() const { return !no_guards_; }
+
+  /// Calls visit(range, what) for each run of pages that are not empty, in order.
   template <class Visitor>
-  result<void> for_each_present(range where, Visitor&& visit) {
+  result<void> for_each(range where, Visitor&& visit) {
     if (!no_scan_) {
       const auto outcome = scan(where, visit);
       if (outcome.ok()) return {};
       if (outcome.error() != not_there_) return outcome;
       no_scan_ = true;
+      no_guards_ = false;
     }
     return read_entries(where, visit);
   }
@@ -198,18 +203,24 @@ class page_finder {
       arg.end = where.end;
       arg.vec = reinterpret_cast<u64>(&regions[0]);
       arg.vec_len = 256;
-      arg.category_anyof_mask = sys::abi::page_is_present | sys::abi::page_is_swapped;
-      arg.category_inverted = 0;
-      arg.return_mask = sys::abi::page_is_present | sys::abi::page_is_swapped |
-                        sys::abi::page_is_pfnzero;
+      const u64 guard = no_guards_ ? 0 : sys::abi::page_is_guard;
+      arg.category_anyof_mask = sys::abi::page_is_present | sys::abi::page_is_swapped | guard;
+      arg.return_mask = arg.category_anyof_mask | sys::abi::page_is_pfnzero;
       const auto found = sys::ioctl(fd_.get(), sys::abi::pagemap_scan_ioctl, &arg);
       if (!found.ok()) {
         if (found.error() == errc::interrupted) continue;
-        return found.error();
+        if (found.error() != errc::invalid || no_guards_) return found.error();
+        no_guards_ = true;
+        continue;
       }
-      for (long i = 0; i < *found; ++i)
-        if ((regions[i].categories & sys::abi::page_is_pfnzero) == 0)
-          CKPT_TRY(visit(range{regions[i].start, regions[i].end}));
+      for (long i = 0; i < *found; ++i) {
+        const auto& r = regions[i];
+        if ((r.categories & sys::abi::page_is_pfnzero) != 0) continue;
+        const auto is = (r.categories & sys::abi::page_is_guard) != 0     ? what::guard
+                        : (r.categories & sys::abi::page_is_present) != 0 ? what::present
+                                                                          : what::swapped;
+        CKPT_TRY(visit(range{r.start, r.end}, is));
+      }
       if (arg.walk_end <= at) break;
       at = arg.walk_end;
     }
@@ -221,6 +232,11 @@ class page_finder {
     u64 entries[512];
     sys::linux_files kernel;
     range run{0, 0};
+    what run_is = what::present;
+    const auto flush = [&]() -> result<void> {
+      if (run.empty()) return {};
+      return visit(run, run_is);
+    };
     for (u64 at = where.begin; at < where.end;) {
       const u64 pages = (where.end - at) / page_size;
       const u64 n = pages < 512 ? pages : 512;
@@ -228,21 +244,25 @@ class page_finder {
                                 std::as_writable_bytes(std::span(entries, n)),
                                 at / page_size * sizeof(u64)));
       for (u64 i = 0; i < n; ++i, at += page_size) {
-        const bool there = (entries[i] >> 62) != 0;  // bit 63 present, bit 62 swapped
-        if (there && run.end == at && !run.empty()) {
-          run.end += page_size;
-        } else if (there) {
-          if (!run.empty()) CKPT_TRY(visit(run));
-          run = {at, at + page_size};
+        // Bit 63 present, 62 swapped, 58 guard (since 6.15).
+        if (entries[i] >> 62 == 0) continue;
+        const auto is = (entries[i] >> 58 & 1) != 0   ? what::guard
+                        : (entries[i] >> 63 & 1) != 0 ? what::present
+                                                      : what::swapped;
+        if (run.end != at || run_is != is) {
+          CKPT_TRY(flush());
+          run = {at, at};
+          run_is = is;
         }
+        run.end = at + page_size;
       }
     }
-    if (!run.empty()) CKPT_TRY(visit(run));
-    return {};
+    return flush();
   }
 
   sys::unique_fd fd_;
   bool no_scan_ = false;
+  bool no_guards_ = false;
 };
 
 /// Finds the pages worth saving and gives their bytes.
@@ -274,18 +294,33 @@ class memory_capture {
     return s_.metadata.view().subspan(segments_.begin, segments_.length());
   }
 
-  /// Appends the table of extents.
+  /// Appends the ranges that cannot be touched.
   // Context: helper, all threads frozen
-  result<void> capture_extents() {
+  result<void> capture_traps() {
     CKPT_TRY(remote_.open());
     CKPT_TRY(finder_.open());
     bounce_ = CKPT_TRY(s_.arena.take(bounce_size));
+    const u64 first = s_.metadata.size();
+    result<void> outcome;
+    image::for_each<state::segment>(segments(), [&](const state::segment& seg, bytes) {
+      if (outcome.ok()) outcome = find_traps(seg);
+    });
+    traps_ = {first, s_.metadata.size()};
+    return outcome;
+  }
+
+  /// Appends the table of extents.
+  // Context: helper, all threads frozen
+  result<void> capture_extents() {
+    untrapped pieces(s_.metadata.view().subspan(traps_.begin, traps_.length()));
     state::extents table{};
     CKPT_TRY(s_.metadata.begin(table));
     result<void> outcome;
     // The table grows behind the records that are being walked, in memory that does not move.
     image::for_each<state::segment>(segments(), [&](const state::segment& seg, bytes) {
-      if (outcome.ok()) outcome = find_pages(seg);
+      if (outcome.ok())
+        outcome = pieces.for_each({seg.address, seg.address + seg.length},
+                                  [&](range piece) { return find_pages(seg, piece); });
       if (outcome.ok()) outcome = flush_extent();  // an extent lies in one segment
     });
     CKPT_TRY(outcome);
@@ -325,14 +360,97 @@ class memory_capture {
            s.protection.has(state::protection::read);
   }
 
-  result<void> find_pages(const state::segment& s) {
-    if (s.kind == state::segment_kind::vvar) return {};
+  static bool is_file(const state::segment& s) {
+    return s.kind == state::segment_kind::private_file ||
+           s.kind == state::segment_kind::shared_file;
+  }
+
+  /// The parts of a range that no trap covers. Ranges are asked for in ascending order.
+  class untrapped {
+   public:
+    explicit untrapped(bytes traps) : rest_(traps) {}
+    template <class Visitor>
+    result<void> for_each(range where, Visitor&& visit) {
+      for (u64 at = where.begin; at < where.end;) {
+        while (trap_.end <= at && !rest_.done()) {
+          const auto view = rest_.next();
+          if (!view.ok()) return view.error();
+          const auto t = CKPT_TRY(wire::decode<state::trap_range>(view->fixed));
+          trap_ = {t.address, t.address + t.length};
+        }
+        const bool trapped = trap_.contains(at);
+        const u64 end = trapped                                    ? trap_.end
+                        : trap_.begin > at && trap_.begin < where.end ? trap_.begin
+                                                                      : where.end;
+        if (!trapped) CKPT_TRY(visit(range{at, end}));
+        at = end;
+      }
+      return {};
+    }
+
+   private:
+    format::record_cursor rest_;
+    range trap_;
+  };
+
+  result<void> find_traps(const state::segment& s) {
+    if (s.kind == state::segment_kind::vvar || s.kind == state::segment_kind::vdso) return {};
     const range where{s.address, s.address + s.length};
-    if (s.kind == state::segment_kind::private_file || s.kind == state::segment_kind::shared_file ||
-        s.kind == state::segment_kind::vdso)
+    const u64 first = s_.metadata.size();
+    CKPT_TRY(finder_.for_each(where, [&](range run, page_finder::what is) -> result<void> {
+      if (is == page_finder::what::guard) return add_trap(state::trap_kind::guard, run);
+      // A kernel that has guards and no word for them (6.13, 6.14): an anonymous page that exists
+      // and cannot be read.
+      if (is != page_finder::what::swapped || finder_.knows_guards() || is_file(s)) return {};
+      for (u64 at = run.begin; at < run.end; at += page_size)
+        if (!readable(at)) CKPT_TRY(add_trap(state::trap_kind::guard, {at, at + page_size}));
+      return {};
+    }));
+    return is_file(s) ? find_end_of_file(where, first) : result<void>();
+  }
+
+  bool readable(u64 page) { return remote_.read(page, bounce_.first(1)) == 1; }
+
+  /// What cannot be read at the end of a file's mapping lies beyond the file's end. Guards, whose
+  /// records begin at `guards`, say nothing about that and are left out.
+  result<void> find_end_of_file(range where, u64 guards) {
+    if (readable(where.end - page_size)) return {};
+    const bytes known = s_.metadata.view().subspan(guards);
+    range last{where.begin, where.begin};  // behind the last guard
+    untrapped pieces(known);
+    u64 unreadable = where.end;
+    CKPT_TRY(pieces.for_each(where, [&](range piece) -> result<void> {
+      last = piece;
+      return {};
+    }));
+    if (last.end != where.end) return {};  // the mapping ends in a guard
+    u64 low = last.begin, high = where.end;  // the first unreadable page lies in [low, high)
+    while (low < high) {
+      const u64 middle = page_down(low + (high - low) / 2);
+      if (readable(middle)) low = middle + page_size;
+      else high = unreadable = middle;
+    }
+    return add_trap(state::trap_kind::beyond_end, {unreadable, where.end});
+  }
+
+  result<void> add_trap(state::trap_kind kind, range where) {
+    state::trap_range t{};
+    t.address = where.begin;
+    t.length = where.length();
+    t.kind = kind;
+    return s_.metadata.add(t);
+  }
+
+  result<void> find_pages(const state::segment& s, range where) {
+    if (s.kind == state::segment_kind::vvar) return {};
+    // Promised to be empty in any copy of the program: a restarted one is a copy.
+    const auto flags = maps::vm_flags::from_bits(s.vm_flags);
+    if (flags.has(maps::vm_flag::wipe_on_fork) || flags.has(maps::vm_flag::droppable)) return {};
+    if (is_file(s) || s.kind == state::segment_kind::vdso)
       return find_by_reading(where);  // the file's pages count, mapped or not
-    return finder_.for_each_present(where, [&](range run) -> result<void> {
-      if (!in_place(s)) return find_by_reading(run);
+    return finder_.for_each(where, [&](range run, page_finder::what is) -> result<void> {
+      if (is == page_finder::what::guard) return {};
+      if (!in_place(s) || is == page_finder::what::swapped) return find_by_reading(run);
       for (u64 at = run.begin; at < run.end; at += page_size)
         if (!own_.scratch.contains(at) && !is_zero_page(reinterpret_cast<const std::byte*>(at)))
           CKPT_TRY(add_page(at));
@@ -396,6 +514,7 @@ class memory_capture {
   page_finder finder_;
   mutable_bytes bounce_;
   range segments_;
+  range traps_;
   range pending_;
   u64 count_ = 0;
   u64 data_ = 0;

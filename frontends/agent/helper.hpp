@@ -66,6 +66,8 @@ class helper {
     if (*count > 1)
       return s_.why.refuse("the program has ", *count,
                            " threads; this version of ckpt saves programs with one");
+    s_.processors_allowed = state::processors_allowed();
+    s_.default_slice = state::default_slice();
     if (auto r = ask(); !r.ok()) return s_.why.explain(r.error(), "cannot ask the thread");
     return {};
   }
@@ -85,6 +87,7 @@ class helper {
     CKPT_TRY(describe_thread());
     CKPT_TRY(describe_files());
     CKPT_TRY(memory_.capture_segments());
+    CKPT_TRY(memory_.capture_traps());
     CKPT_TRY(memory_.capture_extents());
     data_size_ = memory_.data_size();
     return describe_contents();

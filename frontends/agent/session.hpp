@@ -7,6 +7,7 @@
 
 #include "arena.hpp"
 #include "ckpt/base/text.hpp"
+#include "ckpt/state/thread_settings.hpp"
 #include "rseq_probe.hpp"
 
 namespace ckpt::agent {
@@ -56,6 +57,11 @@ struct session {
   fixed_text<16> outer_pid;
   fixed_text<32> proc;  // "/proc/PID", by the number that /proc uses
   u64 clear_child_tid = 0;
+  i32 dumpable = state::absent;  // as the program has them; a checkpoint changes both for a while
+  i32 child_subreaper = 0;
+  bool deadline_lent = false;  // SCHED_FLAG_RESET_ON_FORK is ours
+  state::processor_set processors_allowed;
+  u64 default_slice = 0;
   u64 fs_base = 0;
   u64 gs_base = 0;
   u32 personality = 0;

@@ -16,7 +16,10 @@
 #include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/ioprio.h>
 #include <linux/kcmp.h>
+#include <linux/membarrier.h>
+#include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/personality.h>
 #include <linux/prctl.h>
@@ -24,6 +27,7 @@
 #include <linux/resource.h>
 #include <linux/rseq.h>
 #include <linux/sched.h>
+#include <linux/sched/types.h>
 #include <linux/stat.h>
 #include <linux/time.h>
 #include <linux/time_types.h>
@@ -155,6 +159,18 @@ CKPT_SAME(madv_dontdump, MADV_DONTDUMP);
 CKPT_SAME(madv_wipeonfork, MADV_WIPEONFORK);
 CKPT_SAME(madv_populate_write, MADV_POPULATE_WRITE);
 CKPT_SAME(madv_collapse, MADV_COLLAPSE);
+#ifdef MADV_GUARD_INSTALL
+CKPT_SAME(madv_guard_install, MADV_GUARD_INSTALL);
+CKPT_SAME(madv_guard_remove, MADV_GUARD_REMOVE);
+#endif
+#ifdef MAP_DROPPABLE
+CKPT_SAME(map_droppable, MAP_DROPPABLE);
+#endif
+CKPT_SAME(mcl_current, MCL_CURRENT);
+CKPT_SAME(mcl_future, MCL_FUTURE);
+CKPT_SAME(mcl_onfault, MCL_ONFAULT);
+CKPT_SAME(mlock_onfault, MLOCK_ONFAULT);
+CKPT_SAME(mfd_cloexec, MFD_CLOEXEC);
 
 // signals
 CKPT_SAME(sig_hup, SIGHUP);
@@ -321,6 +337,75 @@ CKPT_SAME(pr_set_mm, PR_SET_MM);
 CKPT_SAME(pr_set_mm_map, PR_SET_MM_MAP);
 CKPT_SAME(pr_get_tid_address, PR_GET_TID_ADDRESS);
 CKPT_SAME(pr_set_ptracer, PR_SET_PTRACER);
+CKPT_SAME(pr_set_pdeathsig, PR_SET_PDEATHSIG);
+CKPT_SAME(pr_get_pdeathsig, PR_GET_PDEATHSIG);
+CKPT_SAME(pr_set_keepcaps, PR_SET_KEEPCAPS);
+CKPT_SAME(pr_get_tsc, PR_GET_TSC);
+CKPT_SAME(pr_set_tsc, PR_SET_TSC);
+CKPT_SAME(pr_get_securebits, PR_GET_SECUREBITS);
+CKPT_SAME(pr_set_securebits, PR_SET_SECUREBITS);
+CKPT_SAME(pr_set_timerslack, PR_SET_TIMERSLACK);
+CKPT_SAME(pr_get_timerslack, PR_GET_TIMERSLACK);
+CKPT_SAME(pr_mce_kill, PR_MCE_KILL);
+CKPT_SAME(pr_mce_kill_get, PR_MCE_KILL_GET);
+CKPT_SAME(pr_mce_kill_set, PR_MCE_KILL_SET);
+CKPT_SAME(pr_set_child_subreaper, PR_SET_CHILD_SUBREAPER);
+CKPT_SAME(pr_get_child_subreaper, PR_GET_CHILD_SUBREAPER);
+CKPT_SAME(pr_set_no_new_privs, PR_SET_NO_NEW_PRIVS);
+CKPT_SAME(pr_get_no_new_privs, PR_GET_NO_NEW_PRIVS);
+CKPT_SAME(pr_set_thp_disable, PR_SET_THP_DISABLE);
+CKPT_SAME(pr_get_thp_disable, PR_GET_THP_DISABLE);
+CKPT_SAME(pr_get_speculation_ctrl, PR_GET_SPECULATION_CTRL);
+CKPT_SAME(pr_set_speculation_ctrl, PR_SET_SPECULATION_CTRL);
+CKPT_SAME(pr_set_io_flusher, PR_SET_IO_FLUSHER);
+CKPT_SAME(pr_get_io_flusher, PR_GET_IO_FLUSHER);
+CKPT_SAME(pr_spec_prctl, PR_SPEC_PRCTL);
+CKPT_SAME(pr_set_vma, PR_SET_VMA);
+CKPT_SAME(pr_set_vma_anon_name, PR_SET_VMA_ANON_NAME);
+#ifdef PR_SET_MDWE
+CKPT_SAME(pr_set_mdwe, PR_SET_MDWE);
+CKPT_SAME(pr_get_mdwe, PR_GET_MDWE);
+#endif
+#ifdef PR_SET_MEMORY_MERGE
+CKPT_SAME(pr_set_memory_merge, PR_SET_MEMORY_MERGE);
+CKPT_SAME(pr_get_memory_merge, PR_GET_MEMORY_MERGE);
+#endif
+#ifdef PR_TIMER_CREATE_RESTORE_IDS
+CKPT_SAME(pr_timer_create_restore_ids, PR_TIMER_CREATE_RESTORE_IDS);
+CKPT_SAME(pr_timer_ids_off, PR_TIMER_CREATE_RESTORE_IDS_OFF);
+CKPT_SAME(pr_timer_ids_on, PR_TIMER_CREATE_RESTORE_IDS_ON);
+#endif
+
+// sched_setattr(2), ioprio_set(2), membarrier(2), timer_create(2)
+CKPT_SAME(sched_attr_size_0, SCHED_ATTR_SIZE_VER0);
+CKPT_SAME_SIZE(sched_attr, struct sched_attr);
+CKPT_SAME_MEMBER(sched_attr, nice, struct sched_attr, sched_nice);
+CKPT_SAME_MEMBER(sched_attr, period, struct sched_attr, sched_period);
+CKPT_SAME_MEMBER(sched_attr, util_max, struct sched_attr, sched_util_max);
+CKPT_SAME(sched_flag_reset_on_fork, SCHED_FLAG_RESET_ON_FORK);
+CKPT_SAME(sched_flag_util_clamp, SCHED_FLAG_UTIL_CLAMP);
+CKPT_SAME(ioprio_who_process, IOPRIO_WHO_PROCESS);
+CKPT_SAME(membarrier_query, MEMBARRIER_CMD_QUERY);
+CKPT_SAME(membarrier_private_expedited, MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+CKPT_SAME(membarrier_private_expedited_sync_core, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
+CKPT_SAME(membarrier_private_expedited_rseq, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ);
+CKPT_SAME(membarrier_registrations, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
+                                        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
+                                        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE |
+                                        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
+CKPT_SAME(clock_process_cputime, CLOCK_PROCESS_CPUTIME_ID);
+CKPT_SAME(clock_thread_cputime, CLOCK_THREAD_CPUTIME_ID);
+CKPT_SAME(timer_abstime, TIMER_ABSTIME);
+CKPT_SAME(sigev_signal, SIGEV_SIGNAL);
+CKPT_SAME(sigev_none, SIGEV_NONE);
+CKPT_SAME(sigev_thread_id, SIGEV_THREAD_ID);
+CKPT_SAME(si_timer, SI_TIMER);
+CKPT_SAME(si_queue, SI_QUEUE);
+CKPT_SAME(si_user, SI_USER);
+CKPT_SAME_SIZE(sigevent, struct sigevent);
+CKPT_SAME_MEMBER(sigevent, sigev_notify, struct sigevent, sigev_notify);
+static_assert(__builtin_offsetof(abi::sigevent, sigev_target) ==
+              __builtin_offsetof(struct sigevent, _sigev_un._tid));
 CKPT_SAME(arch_set_gs, ARCH_SET_GS);
 CKPT_SAME(arch_set_fs, ARCH_SET_FS);
 CKPT_SAME(arch_get_fs, ARCH_GET_FS);

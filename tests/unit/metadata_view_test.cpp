@@ -383,5 +383,36 @@ TEST_CASE("the views find what is there") {
   CHECK(first<state::process>({}).pid == 0);
 }
 
+TEST_CASE("timers that no kernel has are refused") {
+  const auto with = [](auto change) { return with_record<state::posix_timer>(0, change); };
+  constexpr std::string_view line = "a POSIX timer is malformed";
+  CHECK(with([](state::posix_timer& t) { t.id = -1; }) == line);
+  CHECK(with([](state::posix_timer& t) { t.signal = 65; }) == line);
+  CHECK(with([](state::posix_timer& t) { t.signal = 0; }) == line);
+  CHECK(with([](state::posix_timer& t) { t.interval_ns = -1; }) == line);
+  CHECK(with([](state::posix_timer& t) { t.overrun = -1; }) == line);
+  CHECK(with([](state::posix_timer& t) { t.state = 3u; }) == line);
+  CHECK(with([](state::posix_timer& t) {
+          t.notify = sys::abi::sigev_none;
+          t.signal = 0;
+        }).empty());
+}
+
+TEST_CASE("a range that cannot be touched lies in one segment, in order") {
+  const auto with = [](auto change) { return with_record<state::trap_range>(0, change); };
+  constexpr std::string_view impossible = "a range that cannot be touched has an impossible address";
+  constexpr std::string_view outside = "a range that cannot be touched lies outside every segment";
+  CHECK(with([](state::trap_range& t) { t.address = t.address + 1; }) == impossible);
+  CHECK(with([](state::trap_range& t) { t.length = 0u; }) == impossible);
+  CHECK(with([](state::trap_range& t) { t.length = ~u64{0} - page_size + 1; }) == impossible);
+  CHECK(with([](state::trap_range& t) { t.length = 4 * page_size; }) == outside);
+  CHECK(with([](state::trap_range& t) { t.address = t.address - page_size; }) == outside);
+  CHECK(with([](state::trap_range& t) { t.address = page_size; }) == outside);
+  CHECK(with([](state::trap_range& t) { t.address = u64{1} << 50; }) == outside);
+  // The kernel's own pages are no place for it.
+  CHECK(with([](state::trap_range& t) { t.address = t.address + 0x11000; }) == outside);
+  CHECK(with([](state::trap_range& t) { t.length = 3 * page_size; }).empty());
+}
+
 }  // namespace
 }  // namespace ckpt::image

@@ -9,9 +9,12 @@
 #include "ckpt/state/host.hpp"
 #include "ckpt/state/limits.hpp"
 #include "ckpt/state/memory_layout.hpp"
+#include "ckpt/state/posix_timers.hpp"
 #include "ckpt/state/process.hpp"
+#include "ckpt/state/process_settings.hpp"
 #include "ckpt/state/segment.hpp"
 #include "ckpt/state/signals.hpp"
+#include "ckpt/state/thread_settings.hpp"
 #include "ckpt/state/timers.hpp"
 #include "ckpt/state/x86_64/thread.hpp"
 
@@ -32,7 +35,8 @@ using all_records =
                 state::segment, state::extents, state::thread, state::extended_state,
                 state::signal_action, state::pending_signal, state::interval_timer,
                 state::resource_limit, state::open_file, state::descriptor, state::file_lock,
-                state::pipe_content>;
+                state::pipe_content, state::process_settings, state::thread_settings,
+                state::posix_timer, state::trap_range>;
 
 /// Calls visit(record) with the decoded structure when the type is known.
 /// errc::not_found for an unknown type, errc::malformed for an illegal field.

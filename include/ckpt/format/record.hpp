@@ -28,6 +28,10 @@ enum class record_type : u16 {
   descriptor = 15,
   file_lock = 16,
   pipe_content = 17,
+  process_settings = 18,
+  thread_settings = 19,
+  posix_timer = 20,
+  trap_range = 21,
 };
 constexpr bool legal(record_type) { return true; }  // an unknown type is skipped or refused by flag
 

@@ -132,7 +132,8 @@ class metadata_rules {
       return why_.refuse("a record that must be there once is missing or repeated");
     if (wanted_contents_ > contents_) return why_.refuse("the contents of a file are missing");
     if (data_ != h_.data_size) return why_.refuse("the extents do not cover the data");
-    return extents_within_segments(metadata);
+    CKPT_TRY(extents_within_segments(metadata));
+    return traps_within_segments(metadata);
   }
 
  private:
@@ -180,8 +181,30 @@ class metadata_rules {
         if (signal < 1 || signal > 64) return why_.refuse("a signal that does not exist");
         break;
       }
+      case record_type::posix_timer: {
+        const auto t = as<state::posix_timer>(view);
+        const bool signals = t.notify != sys::abi::sigev_none;
+        if (t.id < 0 || t.interval_ns < 0 || t.overrun < 0 || t.state > state::timer_signal_pending ||
+            (signals && (t.signal < 1 || t.signal > 64)))
+          return why_.refuse("a POSIX timer is malformed");
+        break;
+      }
+      case record_type::thread_settings:
+        if (view.tail.size() > sizeof(state::processor_set::bits))
+          return why_.refuse("the affinity of a thread is malformed");
+        break;
+      case record_type::trap_range: return trap(as<state::trap_range>(view));
       default: break;
     }
+    return {};
+  }
+
+  result<void> trap(const state::trap_range& t) {
+    const auto where = range::at(t.address, t.length);
+    if (!where || where->empty() || !is_page_aligned(where->begin) ||
+        !is_page_aligned(where->end) || where->begin < traps_end_)
+      return why_.refuse("a range that cannot be touched has an impossible address");
+    traps_end_ = where->end;
     return {};
   }
 
@@ -241,8 +264,32 @@ class metadata_rules {
     return {};
   }
 
+  /// As above; a trap that lies in no one segment would change memory that is not the program's.
+  result<void> traps_within_segments(bytes metadata) {
+    format::record_cursor segments(metadata);
+    range current{};
+    bool good = true;
+    image::for_each<state::trap_range>(metadata, [&](const state::trap_range& t, bytes) {
+      while (good && current.end <= t.address) {
+        if (segments.done()) {
+          good = false;
+          break;
+        }
+        const auto view = segments.next();
+        if (view->type != format::record_type::segment) continue;
+        const auto s = as<state::segment>(*view);
+        current = {s.address, s.address + s.length};
+        if (s.kind == state::segment_kind::vvar || s.kind == state::segment_kind::vdso) current.begin = current.end;
+      }
+      good = good && t.address >= current.begin && t.address + t.length <= current.end;
+    });
+    if (!good) return why_.refuse("a range that cannot be touched lies outside every segment");
+    return {};
+  }
+
   const format::file_header& h_;
   report& why_;
+  u64 traps_end_ = 0;
   u64 hosts_ = 0, processes_ = 0, layouts_ = 0, cpus_ = 0, threads_ = 0, memory_tables_ = 0;
   u64 contents_ = 0, wanted_contents_ = 0, segments_end_ = 0, data_ = 0;
   u32 open_files_ = 0;

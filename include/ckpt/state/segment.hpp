@@ -53,12 +53,28 @@ struct extent {
   wire::le<u64> data;
 };
 
+/// Pages whose touch is a signal although the mapping's protection allows it.
+enum class trap_kind : u32 {
+  guard = 1,       // MADV_GUARD_INSTALL: SIGSEGV
+  beyond_end = 2,  // of the mapped file: SIGBUS
+};
+constexpr bool legal(trap_kind k) { return k >= trap_kind::guard && k <= trap_kind::beyond_end; }
+
+struct trap_range {
+  static constexpr auto record = format::record_type::trap_range;
+  wire::le<u64> address;
+  wire::le<u64> length;
+  wire::le<trap_kind> kind;
+  wire::reserved<4> reserved;
+};
+
 }  // namespace ckpt::state
 
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::segment, address, length, kind, protection, vm_flags,
                         huge_bytes, file_offset, device, inode);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::extents, object, count);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::extent, address, length, data);
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::trap_range, address, length, kind, reserved);
 
 namespace ckpt::wire {
 template <>
@@ -85,9 +101,16 @@ inline constexpr auto describe<state::extent> = description<3>{
     "One run of bytes.",
     {"address in memory, or offset in the file, page aligned",
      "bytes, a multiple of the page size", "offset in the data, a multiple of the page size"}};
+template <>
+inline constexpr auto describe<state::trap_range> = description<4>{
+    "trap_range",
+    "Pages of one segment that cannot be touched, in ascending order of address.",
+    {"page aligned", "bytes, a multiple of the page size",
+     "1 guard pages of madvise(2): SIGSEGV; 2 beyond the end of the mapped file: SIGBUS", "zero"}};
 }  // namespace ckpt::wire
 
 namespace ckpt::state {
+static_assert(wire::laid_out_in<trap_range, 24>());
 static_assert(wire::laid_out_in<segment, 64>());
 static_assert(wire::laid_out_in<extents, 16>());
 static_assert(wire::laid_out_in<extent, 24>());

@@ -61,7 +61,11 @@ inline constexpr int mremap_maymove = 1, mremap_fixed = 2;
 inline constexpr int madv_normal = 0, madv_random = 1, madv_sequential = 2, madv_dontneed = 4,
                      madv_dontfork = 10, madv_mergeable = 12, madv_hugepage = 14,
                      madv_nohugepage = 15, madv_dontdump = 16, madv_wipeonfork = 18,
-                     madv_populate_write = 23, madv_collapse = 25;
+                     madv_populate_write = 23, madv_collapse = 25, madv_guard_install = 102,
+                     madv_guard_remove = 103;
+inline constexpr int map_droppable = 8;  // since 6.11, in place of MAP_PRIVATE
+inline constexpr int mcl_current = 1, mcl_future = 2, mcl_onfault = 4, mlock_onfault = 1;
+inline constexpr u32 mfd_cloexec = 1;
 
 // signals (asm/signal.h, asm-generic/siginfo.h)
 inline constexpr int signal_count = 64;
@@ -131,8 +135,23 @@ struct timeval {
 struct itimerval {
   timeval it_interval, it_value;
 };
-inline constexpr int clock_realtime = 0, clock_monotonic = 1, clock_boottime = 7;
+inline constexpr int clock_realtime = 0, clock_monotonic = 1,
+                     clock_process_cputime = 2, clock_thread_cputime = 3, clock_boottime = 7;
 inline constexpr int itimer_real = 0, itimer_virtual = 1, itimer_prof = 2;
+
+// timer_create(2), sigevent(7)
+struct itimerspec {
+  timespec it_interval, it_value;
+};
+struct sigevent {
+  u64 sigev_value;
+  i32 sigev_signo, sigev_notify;
+  i32 sigev_target;
+  i32 rest[11];
+};
+static_assert(sizeof(sigevent) == 64);
+inline constexpr int sigev_signal = 0, sigev_none = 1, sigev_thread_id = 4, timer_abstime = 1;
+inline constexpr i32 si_timer = -2, si_queue = -1, si_user = 0;
 
 // clone(2), wait(2), futex(2)
 inline constexpr u64 clone_vm = 0x100, clone_fs = 0x200, clone_files = 0x400,
@@ -167,11 +186,24 @@ struct rseq_configuration {
 inline constexpr int rseq_flag_unregister = 1;
 
 // prctl(2), arch_prctl(2)
-inline constexpr int pr_get_dumpable = 3, pr_set_dumpable = 4, pr_set_name = 15, pr_get_name = 16,
-                     pr_set_mm = 35, pr_set_mm_map = 14, pr_get_tid_address = 40,
-                     pr_set_ptracer = 0x59616d61;
+inline constexpr int pr_set_pdeathsig = 1, pr_get_pdeathsig = 2, pr_get_dumpable = 3,
+                     pr_set_dumpable = 4, pr_set_keepcaps = 8, pr_set_name = 15, pr_get_name = 16,
+                     pr_get_tsc = 25, pr_set_tsc = 26, pr_get_securebits = 27, pr_set_securebits = 28,
+                     pr_set_timerslack = 29, pr_get_timerslack = 30, pr_mce_kill = 33,
+                     pr_mce_kill_get = 34, pr_set_mm = 35, pr_set_mm_map = 14,
+                     pr_set_child_subreaper = 36, pr_get_child_subreaper = 37,
+                     pr_set_no_new_privs = 38, pr_get_no_new_privs = 39, pr_get_tid_address = 40,
+                     pr_set_thp_disable = 41, pr_get_thp_disable = 42,
+                     pr_get_speculation_ctrl = 52, pr_set_speculation_ctrl = 53,
+                     pr_set_io_flusher = 57, pr_get_io_flusher = 58, pr_set_mdwe = 65,
+                     pr_get_mdwe = 66, pr_set_memory_merge = 67, pr_get_memory_merge = 68,
+                     pr_timer_create_restore_ids = 77, pr_set_ptracer = 0x59616d61;
+inline constexpr int pr_mce_kill_set = 1, pr_set_vma = 0x53564d41, pr_set_vma_anon_name = 0;
+inline constexpr int pr_timer_ids_off = 0, pr_timer_ids_on = 1;  // since 6.15
+inline constexpr int pr_spec_prctl = 1;  // bit of PR_GET_SPECULATION_CTRL: may be set per thread
 inline constexpr int arch_set_gs = 0x1001, arch_set_fs = 0x1002, arch_get_fs = 0x1003,
-                     arch_get_gs = 0x1004, arch_get_xcomp_perm = 0x1022,
+                     arch_get_gs = 0x1004, arch_get_cpuid = 0x1011, arch_set_cpuid = 0x1012,
+                     arch_get_xcomp_perm = 0x1022,
                      arch_req_xcomp_perm = 0x1023, arch_shstk_status = 0x5005;
 
 struct prctl_mm_map {
@@ -206,6 +238,25 @@ struct iovec {
 };
 
 inline constexpr int kcmp_file = 0, kcmp_vm = 1;
+
+// sched_setattr(2), ioprio_set(2), membarrier(2)
+struct sched_attr {
+  u32 size, policy;
+  u64 flags;
+  i32 nice;
+  u32 priority;
+  u64 runtime, deadline, period;
+  u32 util_min, util_max;
+};
+inline constexpr u32 sched_attr_size_0 = 48;  // before the utilization clamps of 5.3
+inline constexpr u64 sched_flag_reset_on_fork = 1, sched_flag_util_clamp = 0x60;
+inline constexpr int ioprio_who_process = 1;
+inline constexpr u32 membarrier_query = 0, membarrier_private_expedited = 1u << 3,
+                     membarrier_private_expedited_sync_core = 1u << 5,
+                     membarrier_private_expedited_rseq = 1u << 7,
+                     membarrier_get_registrations = 1u << 9;
+/// Each registration is the bit above its command; GLOBAL_EXPEDITED's is 2.
+inline constexpr u32 membarrier_registrations = 1u << 2 | 1u << 4 | 1u << 6 | 1u << 8;
 inline constexpr u32 personality_query = 0xffffffff, addr_no_randomize = 0x0040000;
 
 // auxiliary vector (linux/auxvec.h)
@@ -221,7 +272,8 @@ struct pm_scan_arg {
       category_anyof_mask, return_mask;
 };
 inline constexpr u64 page_is_file = 1u << 2, page_is_present = 1u << 3, page_is_swapped = 1u << 4,
-                     page_is_pfnzero = 1u << 5, page_is_huge = 1u << 6;
+                     page_is_pfnzero = 1u << 5, page_is_huge = 1u << 6,
+                     page_is_guard = 1u << 8;  // since 6.15
 inline constexpr unsigned long pagemap_scan_ioctl = 0xc0606610;  // _IOWR('f', 16, pm_scan_arg)
 
 // ELF machine number (elf.h)

@@ -129,6 +129,23 @@ inline result<void> mprotect(u64 address, u64 length, int prot) {
 inline result<void> madvise(u64 address, u64 length, int advice) {
   return checked<void>(invoke(__NR_madvise, address, length, advice));
 }
+inline result<void> mlock2(u64 address, u64 length, int flags) {
+  return checked<void>(invoke(__NR_mlock2, address, length, flags));
+}
+inline result<void> munlock(u64 address, u64 length) {
+  return checked<void>(invoke(__NR_munlock, address, length));
+}
+inline result<void> mlockall(int flags) { return checked<void>(invoke(__NR_mlockall, flags)); }
+inline result<void> mincore(u64 address, u64 length, u8* present) {
+  return checked<void>(invoke(__NR_mincore, address, length, present));
+}
+/// mseal(2), since 6.10; the headers of older distributions do not have its number.
+inline result<void> mseal(u64 address, u64 length) {
+  return checked<void>(invoke(462, address, length, 0));
+}
+inline result<int> memfd_create(const char* name, u32 flags) {
+  return checked<int>(invoke(__NR_memfd_create, name, flags));
+}
 /// brk(2) as the kernel has it: returns the new break, or the old one when it refuses.
 inline u64 brk(u64 address) { return static_cast<u64>(invoke(__NR_brk, address)); }
 inline result<u64> process_vm_readv(int pid, const abi::iovec& to, const abi::iovec& from) {
@@ -231,6 +248,29 @@ inline result<void> execveat(int dir, const char* path, const char* const* argv,
                              const char* const* envp, int flags) {
   return checked<void>(invoke(__NR_execveat, dir, path, argv, envp, flags));
 }
+/// `size` is how much of the structure this kernel knows, at most sizeof attr.
+inline result<void> sched_getattr(int tid, abi::sched_attr& attr, u32 size) {
+  return checked<void>(invoke(__NR_sched_getattr, tid, &attr, size, 0));
+}
+inline result<void> sched_setattr(int tid, const abi::sched_attr& attr) {
+  return checked<void>(invoke(__NR_sched_setattr, tid, &attr, 0));
+}
+/// How many bytes of the mask the kernel has written.
+inline result<u64> sched_getaffinity(int tid, void* mask, u64 size) {
+  return checked<u64>(invoke(__NR_sched_getaffinity, tid, size, mask));
+}
+inline result<void> sched_setaffinity(int tid, const void* mask, u64 size) {
+  return checked<void>(invoke(__NR_sched_setaffinity, tid, size, mask));
+}
+inline result<int> ioprio_get(int tid) {
+  return checked<int>(invoke(__NR_ioprio_get, abi::ioprio_who_process, tid));
+}
+inline result<void> ioprio_set(int tid, int priority) {
+  return checked<void>(invoke(__NR_ioprio_set, abi::ioprio_who_process, tid, priority));
+}
+inline result<u32> membarrier(u32 command) {
+  return checked<u32>(invoke(__NR_membarrier, command, 0, 0));
+}
 inline result<void> sched_yield() { return checked<void>(invoke(__NR_sched_yield)); }
 
 // --- time, host, entropy ---------------------------------------------------------------------
@@ -245,6 +285,19 @@ inline result<void> getitimer(int which, abi::itimerval& value) {
 }
 inline result<void> setitimer(int which, const abi::itimerval& value) {
   return checked<void>(invoke(__NR_setitimer, which, &value, 0));
+}
+inline result<void> timer_create(int clock, const abi::sigevent& event, i32& id) {
+  return checked<void>(invoke(__NR_timer_create, clock, &event, &id));
+}
+inline result<void> timer_delete(i32 id) { return checked<void>(invoke(__NR_timer_delete, id)); }
+inline result<void> timer_gettime(i32 id, abi::itimerspec& value) {
+  return checked<void>(invoke(__NR_timer_gettime, id, &value));
+}
+inline result<void> timer_settime(i32 id, int flags, const abi::itimerspec& value) {
+  return checked<void>(invoke(__NR_timer_settime, id, flags, &value, 0));
+}
+inline result<i32> timer_getoverrun(i32 id) {
+  return checked<i32>(invoke(__NR_timer_getoverrun, id));
 }
 inline result<void> uname(abi::utsname& names) {
   return checked<void>(invoke(__NR_uname, &names));
