@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The parsers of /proc/PID/stat, status, fdinfo and timers. The first byte chooses one. Views must lie in
-// the text, and no text that lost its end may pass for a whole one.
+// The parsers of /proc/PID/stat, status, fdinfo and timers. The first byte chooses one. Views must
+// lie in the text, and no text that lost its end may pass for a whole one.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

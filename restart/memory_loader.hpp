@@ -82,10 +82,10 @@ class memory_loader {
 
   /// Where the kernel does not know it (before 6.11), ordinary memory keeps the promise as well.
   static bool map_droppable(const state::segment& s) {
-    return sys::mmap(s.address, s.length, sys::abi::prot_read | sys::abi::prot_write,
-                     sys::abi::map_droppable | sys::abi::map_anonymous |
-                         sys::abi::map_fixed_noreplace,
-                     -1, 0)
+    return sys::mmap(
+               s.address, s.length, sys::abi::prot_read | sys::abi::prot_write,
+               sys::abi::map_droppable | sys::abi::map_anonymous | sys::abi::map_fixed_noreplace,
+               -1, 0)
         .ok();
   }
 
@@ -102,21 +102,23 @@ class memory_loader {
   /// is no memfd_create(2) the pages are zeroes.
   result<void> map_beyond_ends() {
     sys::unique_fd empty(-1);
-    return for_each_trap(state::trap_kind::beyond_end, [&](const state::trap_range& t) -> result<void> {
-      constexpr u32 mfd_exec = 0x10;  // since 6.3: the mapping may have been executable
-      constexpr const char* name = "beyond the end of the file";
-      if (!empty) {
-        auto made = sys::memfd_create(name, sys::abi::mfd_cloexec | mfd_exec);
-        if (!made.ok()) made = sys::memfd_create(name, sys::abi::mfd_cloexec);
-        if (!made.ok()) return {};
-        empty = sys::unique_fd(*made);
-      }
-      const auto at = sys::mmap(t.address, t.length, sys::abi::prot_read | sys::abi::prot_write,
-                                sys::abi::map_private | sys::abi::map_fixed | sys::abi::map_noreserve,
-                                empty.get(), 0);
-      if (!at.ok()) return at.error();
-      return {};
-    });
+    return for_each_trap(
+        state::trap_kind::beyond_end, [&](const state::trap_range& t) -> result<void> {
+          constexpr u32 mfd_exec = 0x10;  // since 6.3: the mapping may have been executable
+          constexpr const char* name = "beyond the end of the file";
+          if (!empty) {
+            auto made = sys::memfd_create(name, sys::abi::mfd_cloexec | mfd_exec);
+            if (!made.ok()) made = sys::memfd_create(name, sys::abi::mfd_cloexec);
+            if (!made.ok()) return {};
+            empty = sys::unique_fd(*made);
+          }
+          const auto at =
+              sys::mmap(t.address, t.length, sys::abi::prot_read | sys::abi::prot_write,
+                        sys::abi::map_private | sys::abi::map_fixed | sys::abi::map_noreserve,
+                        empty.get(), 0);
+          if (!at.ok()) return at.error();
+          return {};
+        });
   }
 
   /// Extents come in the order of the data, so one pass over the stream fills everything.
@@ -213,14 +215,14 @@ class memory_loader {
     image::for_each<state::segment>(metadata_, [&](const state::segment& s, bytes name) {
       if (!is_kernels(s)) set_name(s, text_of_bytes(name));
     });
-    CKPT_TRY(for_each_trap(state::trap_kind::guard, [&](const state::trap_range& t) {
-      return install_guard(t, why);
-    }));
+    CKPT_TRY(for_each_trap(state::trap_kind::guard,
+                           [&](const state::trap_range& t) { return install_guard(t, why); }));
     return for_each_segment([&](const state::segment& s) -> result<void> {
       advise(s);
       if (flags_of(s).has(maps::vm_flag::sealed))
         if (auto r = sys::mseal(s.address, s.length); !r.ok())
-          return why.explain(r.error(), "cannot seal ", address_range{s.address, s.address + s.length},
+          return why.explain(r.error(), "cannot seal ",
+                             address_range{s.address, s.address + s.length},
                              " as the program had it (mseal(2), since Linux 6.10)");
       return {};
     });
@@ -230,8 +232,8 @@ class memory_loader {
     const int prot = static_cast<int>(s.protection.bits());
     if (prot == (sys::abi::prot_read | sys::abi::prot_write) && !reserved_only(s)) return {};
     if (auto r = sys::mprotect(s.address, s.length, prot); !r.ok())
-      return why.explain(r.error(), "cannot protect ", address_range{s.address, s.address + s.length},
-                         " as the program had it");
+      return why.explain(r.error(), "cannot protect ",
+                         address_range{s.address, s.address + s.length}, " as the program had it");
     return {};
   }
 
@@ -270,7 +272,8 @@ class memory_loader {
     for (const auto& a : advices)
       if (flags_of(s).has(a.flag)) (void)sys::madvise(s.address, s.length, a.advice);
     if (!flags_of(s).has(maps::vm_flag::locked)) return;
-    const int on_fault = flags_of(s).has(maps::vm_flag::lock_on_fault) ? sys::abi::mlock_onfault : 0;
+    const int on_fault =
+        flags_of(s).has(maps::vm_flag::lock_on_fault) ? sys::abi::mlock_onfault : 0;
     // ENOMEM is the limit, or pages that cannot be brought in: those are locked all the same.
     if (const auto r = sys::mlock2(s.address, s.length, on_fault);
         r.error() == errc::perm || r.error() == errc::again)

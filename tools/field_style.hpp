@@ -19,11 +19,12 @@ namespace ckpt::tools {
 /// Names of hexadecimal fields, the same in every record. In the registers of a thread and in
 /// memory_layout every u64 is one, but for alternate_stack_size.
 inline constexpr std::string_view hexadecimal_fields[] = {
-    "address",           "agent_entry",        "agent_stack",      "components",
-    "coredump_filter",
-    "handler",           "head_checksum",      "header_checksum",  "mask",
-    "metadata_checksum", "restarter_checksum", "restorer",         "rseq_signature",
-    "table_checksum",    "tail_checksum",      "trailer_checksum", "window_address",
+    "address",           "agent_entry",        "agent_stack",
+    "components",        "coredump_filter",    "handler",
+    "head_checksum",     "header_checksum",    "mask",
+    "metadata_checksum", "restarter_checksum", "restorer",
+    "rseq_signature",    "table_checksum",     "tail_checksum",
+    "trailer_checksum",  "window_address",
 };
 
 template <class Record>

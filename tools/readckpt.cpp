@@ -66,7 +66,8 @@ struct long_option {
 };
 
 constexpr long_option options[] = {
-    {"json", "info, segments, fds, threads, state: everything as JSON (docs/FORMAT.md describes it)", 'j'},
+    {"json",
+     "info, segments, fds, threads, state: everything as JSON (docs/FORMAT.md describes it)", 'j'},
     {"help", "this text", 'h'},
     {"version", "the version of ckpt", 'V'},
 };

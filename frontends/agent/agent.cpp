@@ -217,7 +217,9 @@ int inner_tid(const session& s, i32 outer) {
 }
 
 /// Signals that wait for the program although its agent's own timer sent them.
-bool is_own_tick(const sys::abi::siginfo& info) { return state_of_agent.period.raised(info); }
+bool is_own_tick(const sys::abi::siginfo& info) {
+  return state_of_agent.period.raised(info);
+}
 
 sys::abi::siginfo info_of(const state::pending_signal& p) {
   sys::abi::siginfo info{};
@@ -254,12 +256,13 @@ result<void> count_pending_expirations(session& s, std::span<state::posix_timer>
   };
   u64 numbers = 0;  // of signals that timers have sent
   u32 queued[sys::abi::signal_count + 1] = {};
-  image::for_each<state::pending_signal>(
-      s.metadata.view(), [&](const state::pending_signal& p, bytes) {
-        const auto info = info_of(p);
-        ++queued[p.signal];
-        if (state::is_from_timer(info) && !is_own_tick(info)) numbers |= u64{1} << (p.signal - 1);
-      });
+  image::for_each<state::pending_signal>(s.metadata.view(),
+                                         [&](const state::pending_signal& p, bytes) {
+                                           const auto info = info_of(p);
+                                           ++queued[p.signal];
+                                           if (state::is_from_timer(info) && !is_own_tick(info))
+                                             numbers |= u64{1} << (p.signal - 1);
+                                         });
   for (int number = 1; number <= sys::abi::signal_count; ++number) {
     if ((numbers >> (number - 1) & 1) == 0) continue;
     state::take_signals(number, queued[number], [&](const sys::abi::siginfo& info) {
@@ -316,7 +319,8 @@ result<void> capture_settings(session& s) {
   const auto processors = state::processor_set::of(0);
   const bool free = processors == s.processors_allowed;
   auto of_thread = state::current_thread_settings(s.thread, s.default_slice);
-  if (s.deadline_lent) of_thread.sched_flags = of_thread.sched_flags & ~sys::abi::sched_flag_reset_on_fork;
+  if (s.deadline_lent)
+    of_thread.sched_flags = of_thread.sched_flags & ~sys::abi::sched_flag_reset_on_fork;
   return s.metadata.add(of_thread, free ? bytes() : processors.view());
 }
 
@@ -571,9 +575,8 @@ void restore_timers_and_signals(bytes metadata, i32 saved_tid, const auto& lost)
     if (auto r = state::start_posix_timer(present(saved)); !r.ok())
       lost_timer(saved, "the overrun of ", r.error());
   });
-  image::for_each<state::interval_timer>(metadata, [](const state::interval_timer& t, bytes) {
-    (void)state::restore_timer(t);
-  });
+  image::for_each<state::interval_timer>(
+      metadata, [](const state::interval_timer& t, bytes) { (void)state::restore_timer(t); });
   state::posix_timer found{};
   queue_signals(metadata, 0, me.home, tid, [&](i32 id) -> const state::posix_timer* {
     bool have = false;
@@ -638,10 +641,11 @@ void resume(const image::handover& h) {
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::restore_process_settings(s, lost);
   });
-  image::for_each<state::thread_settings>(
-      metadata, [&](const state::thread_settings& s, bytes affinity) {
-        if (s.tid == thread.tid) state::restore_thread_settings(s, affinity, lost);
-      });
+  image::for_each<state::thread_settings>(metadata,
+                                          [&](const state::thread_settings& s, bytes affinity) {
+                                            if (s.tid == thread.tid)
+                                              state::restore_thread_settings(s, affinity, lost);
+                                          });
   image::for_each<state::resource_limit>(metadata, [](const state::resource_limit& l, bytes) {
     (void)state::restore_limit(l);
   });

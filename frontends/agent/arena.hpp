@@ -63,10 +63,9 @@ class arena {
   /// RLIMIT_MEMLOCK. One page that is unlocked again can grow to any size without either. That the
   /// page came locked shows in MADV_DONTNEED, which locked memory refuses.
   result<u64> unlocked_page() {
-    const u64 at = CKPT_TRY(sys::mmap(0, page_size, sys::abi::prot_read | sys::abi::prot_write,
-                                      sys::abi::map_private | sys::abi::map_anonymous |
-                                          sys::abi::map_noreserve,
-                                      -1, 0));
+    const u64 at = CKPT_TRY(sys::mmap(
+        0, page_size, sys::abi::prot_read | sys::abi::prot_write,
+        sys::abi::map_private | sys::abi::map_anonymous | sys::abi::map_noreserve, -1, 0));
     u8 present = 0;
     (void)sys::mincore(at, page_size, &present);
     lock_future_ = 0;

@@ -379,7 +379,7 @@ class memory_capture {
           trap_ = {t.address, t.address + t.length};
         }
         const bool trapped = trap_.contains(at);
-        const u64 end = trapped                                    ? trap_.end
+        const u64 end = trapped                                       ? trap_.end
                         : trap_.begin > at && trap_.begin < where.end ? trap_.begin
                                                                       : where.end;
         if (!trapped) CKPT_TRY(visit(range{at, end}));
@@ -423,12 +423,14 @@ class memory_capture {
       last = piece;
       return {};
     }));
-    if (last.end != where.end) return {};  // the mapping ends in a guard
+    if (last.end != where.end) return {};    // the mapping ends in a guard
     u64 low = last.begin, high = where.end;  // the first unreadable page lies in [low, high)
     while (low < high) {
       const u64 middle = page_down(low + (high - low) / 2);
-      if (readable(middle)) low = middle + page_size;
-      else high = unreadable = middle;
+      if (readable(middle))
+        low = middle + page_size;
+      else
+        high = unreadable = middle;
     }
     return add_trap(state::trap_kind::beyond_end, {unreadable, where.end});
   }

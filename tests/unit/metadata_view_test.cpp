@@ -400,7 +400,8 @@ TEST_CASE("timers that no kernel has are refused") {
 
 TEST_CASE("a range that cannot be touched lies in one segment, in order") {
   const auto with = [](auto change) { return with_record<state::trap_range>(0, change); };
-  constexpr std::string_view impossible = "a range that cannot be touched has an impossible address";
+  constexpr std::string_view impossible =
+      "a range that cannot be touched has an impossible address";
   constexpr std::string_view outside = "a range that cannot be touched lies outside every segment";
   CHECK(with([](state::trap_range& t) { t.address = t.address + 1; }) == impossible);
   CHECK(with([](state::trap_range& t) { t.length = 0u; }) == impossible);

@@ -62,7 +62,8 @@ int main(int count, char** values) {
     // Wiped in every copy of the program, and a restarted one is a copy; whole in one that went on.
     if (each.advice == MADV_WIPEONFORK && each.memory[0] != victim::pattern(5, 0)) {
       for (size_t i = 0; i < length; ++i)
-        if (each.memory[i] != 0) victim::lost("%s: byte %zu is neither kept nor wiped", each.name, i);
+        if (each.memory[i] != 0)
+          victim::lost("%s: byte %zu is neither kept nor wiped", each.name, i);
     } else {
       victim::expect_filled(each.name, each.memory, 4096, 5);
     }

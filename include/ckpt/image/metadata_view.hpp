@@ -184,8 +184,8 @@ class metadata_rules {
       case record_type::posix_timer: {
         const auto t = as<state::posix_timer>(view);
         const bool signals = t.notify != sys::abi::sigev_none;
-        if (t.id < 0 || t.interval_ns < 0 || t.overrun < 0 || t.state > state::timer_signal_pending ||
-            (signals && (t.signal < 1 || t.signal > 64)))
+        if (t.id < 0 || t.interval_ns < 0 || t.overrun < 0 ||
+            t.state > state::timer_signal_pending || (signals && (t.signal < 1 || t.signal > 64)))
           return why_.refuse("a POSIX timer is malformed");
         break;
       }
@@ -193,7 +193,8 @@ class metadata_rules {
         if (view.tail.size() > sizeof(state::processor_set::bits))
           return why_.refuse("the affinity of a thread is malformed");
         break;
-      case record_type::trap_range: return trap(as<state::trap_range>(view));
+      case record_type::trap_range:
+        return trap(as<state::trap_range>(view));
       default: break;
     }
     return {};
@@ -279,7 +280,8 @@ class metadata_rules {
         if (view->type != format::record_type::segment) continue;
         const auto s = as<state::segment>(*view);
         current = {s.address, s.address + s.length};
-        if (s.kind == state::segment_kind::vvar || s.kind == state::segment_kind::vdso) current.begin = current.end;
+        if (s.kind == state::segment_kind::vvar || s.kind == state::segment_kind::vdso)
+          current.begin = current.end;
       }
       good = good && t.address >= current.begin && t.address + t.length <= current.end;
     });

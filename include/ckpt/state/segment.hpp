@@ -58,7 +58,9 @@ enum class trap_kind : u32 {
   guard = 1,       // MADV_GUARD_INSTALL: SIGSEGV
   beyond_end = 2,  // of the mapped file: SIGBUS
 };
-constexpr bool legal(trap_kind k) { return k >= trap_kind::guard && k <= trap_kind::beyond_end; }
+constexpr bool legal(trap_kind k) {
+  return k >= trap_kind::guard && k <= trap_kind::beyond_end;
+}
 
 struct trap_range {
   static constexpr auto record = format::record_type::trap_range;

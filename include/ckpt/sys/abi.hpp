@@ -135,8 +135,8 @@ struct timeval {
 struct itimerval {
   timeval it_interval, it_value;
 };
-inline constexpr int clock_realtime = 0, clock_monotonic = 1,
-                     clock_process_cputime = 2, clock_thread_cputime = 3, clock_boottime = 7;
+inline constexpr int clock_realtime = 0, clock_monotonic = 1, clock_process_cputime = 2,
+                     clock_thread_cputime = 3, clock_boottime = 7;
 inline constexpr int itimer_real = 0, itimer_virtual = 1, itimer_prof = 2;
 
 // timer_create(2), sigevent(7)
@@ -188,23 +188,23 @@ inline constexpr int rseq_flag_unregister = 1;
 // prctl(2), arch_prctl(2)
 inline constexpr int pr_set_pdeathsig = 1, pr_get_pdeathsig = 2, pr_get_dumpable = 3,
                      pr_set_dumpable = 4, pr_set_keepcaps = 8, pr_set_name = 15, pr_get_name = 16,
-                     pr_get_tsc = 25, pr_set_tsc = 26, pr_get_securebits = 27, pr_set_securebits = 28,
-                     pr_set_timerslack = 29, pr_get_timerslack = 30, pr_mce_kill = 33,
-                     pr_mce_kill_get = 34, pr_set_mm = 35, pr_set_mm_map = 14,
+                     pr_get_tsc = 25, pr_set_tsc = 26, pr_get_securebits = 27,
+                     pr_set_securebits = 28, pr_set_timerslack = 29, pr_get_timerslack = 30,
+                     pr_mce_kill = 33, pr_mce_kill_get = 34, pr_set_mm = 35, pr_set_mm_map = 14,
                      pr_set_child_subreaper = 36, pr_get_child_subreaper = 37,
                      pr_set_no_new_privs = 38, pr_get_no_new_privs = 39, pr_get_tid_address = 40,
-                     pr_set_thp_disable = 41, pr_get_thp_disable = 42,
-                     pr_get_speculation_ctrl = 52, pr_set_speculation_ctrl = 53,
-                     pr_set_io_flusher = 57, pr_get_io_flusher = 58, pr_set_mdwe = 65,
-                     pr_get_mdwe = 66, pr_set_memory_merge = 67, pr_get_memory_merge = 68,
-                     pr_timer_create_restore_ids = 77, pr_set_ptracer = 0x59616d61;
+                     pr_set_thp_disable = 41, pr_get_thp_disable = 42, pr_get_speculation_ctrl = 52,
+                     pr_set_speculation_ctrl = 53, pr_set_io_flusher = 57, pr_get_io_flusher = 58,
+                     pr_set_mdwe = 65, pr_get_mdwe = 66, pr_set_memory_merge = 67,
+                     pr_get_memory_merge = 68, pr_timer_create_restore_ids = 77,
+                     pr_set_ptracer = 0x59616d61;
 inline constexpr int pr_mce_kill_set = 1, pr_set_vma = 0x53564d41, pr_set_vma_anon_name = 0;
 inline constexpr int pr_timer_ids_off = 0, pr_timer_ids_on = 1;  // since 6.15
 inline constexpr int pr_spec_prctl = 1;  // bit of PR_GET_SPECULATION_CTRL: may be set per thread
 inline constexpr int arch_set_gs = 0x1001, arch_set_fs = 0x1002, arch_get_fs = 0x1003,
                      arch_get_gs = 0x1004, arch_get_cpuid = 0x1011, arch_set_cpuid = 0x1012,
-                     arch_get_xcomp_perm = 0x1022,
-                     arch_req_xcomp_perm = 0x1023, arch_shstk_status = 0x5005;
+                     arch_get_xcomp_perm = 0x1022, arch_req_xcomp_perm = 0x1023,
+                     arch_shstk_status = 0x5005;
 
 struct prctl_mm_map {
   u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end,
@@ -273,7 +273,7 @@ struct pm_scan_arg {
 };
 inline constexpr u64 page_is_file = 1u << 2, page_is_present = 1u << 3, page_is_swapped = 1u << 4,
                      page_is_pfnzero = 1u << 5, page_is_huge = 1u << 6,
-                     page_is_guard = 1u << 8;  // since 6.15
+                     page_is_guard = 1u << 8;                    // since 6.15
 inline constexpr unsigned long pagemap_scan_ioctl = 0xc0606610;  // _IOWR('f', 16, pm_scan_arg)
 
 // ELF machine number (elf.h)

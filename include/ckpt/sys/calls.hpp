@@ -135,7 +135,9 @@ inline result<void> mlock2(u64 address, u64 length, int flags) {
 inline result<void> munlock(u64 address, u64 length) {
   return checked<void>(invoke(__NR_munlock, address, length));
 }
-inline result<void> mlockall(int flags) { return checked<void>(invoke(__NR_mlockall, flags)); }
+inline result<void> mlockall(int flags) {
+  return checked<void>(invoke(__NR_mlockall, flags));
+}
 inline result<void> mincore(u64 address, u64 length, u8* present) {
   return checked<void>(invoke(__NR_mincore, address, length, present));
 }
@@ -289,7 +291,9 @@ inline result<void> setitimer(int which, const abi::itimerval& value) {
 inline result<void> timer_create(int clock, const abi::sigevent& event, i32& id) {
   return checked<void>(invoke(__NR_timer_create, clock, &event, &id));
 }
-inline result<void> timer_delete(i32 id) { return checked<void>(invoke(__NR_timer_delete, id)); }
+inline result<void> timer_delete(i32 id) {
+  return checked<void>(invoke(__NR_timer_delete, id));
+}
 inline result<void> timer_gettime(i32 id, abi::itimerspec& value) {
   return checked<void>(invoke(__NR_timer_gettime, id, &value));
 }
