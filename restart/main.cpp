@@ -35,6 +35,7 @@ struct work {
   bool restart_again_possible;
   image::files_policy files;
   bool verbose;
+  u64 signal_mask;  // of whoever restarts
   char** argv;
   char** envp;
   own_mappings own;
@@ -255,6 +256,17 @@ void match_layout(bytes metadata) {
   if (again) (void)sys::execve("/proc/self/exe", global.argv, global.envp);
 }
 
+/// A signal that comes while the program is being put together waits for the handler it has there.
+/// What the program leaves to its default ends or stops the restart as it would have ended or
+/// stopped the program.
+void hold_signals(bytes metadata) {
+  u64 handled = global.signal_mask;
+  image::for_each<state::signal_action>(metadata, [&](const state::signal_action& a, bytes) {
+    if (a.handler != sys::abi::sig_dfl) handled |= u64{1} << (a.signal - 1);
+  });
+  (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &handled, nullptr);
+}
+
 /// Everything but the window and the vDSO goes; the vDSO waits in the window.
 void clear_address_space(const image::window_layout& window) {
   auto& own = global.own;
@@ -377,6 +389,7 @@ void restart_in_window(void*) {
   if (!state::check_cpu(image::first<state::cpu>(metadata), state::this_cpu(), global.why).ok())
     fail();
   check_agent(metadata);
+  hold_signals(metadata);
   require(global.stream.expect_zeros_to(header.data_offset), "damaged between metadata and data");
   match_layout(metadata);
   clear_address_space(window);
@@ -475,6 +488,9 @@ extern "C" [[gnu::visibility("hidden")]] void restart_main(long* stack) {
   using namespace ckpt;
   using namespace ckpt::restart;
   relocate(restarter_base());
+  // Until it is known which the program handles.
+  const u64 every = ~u64{0};
+  (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &every, &global.signal_mask);
   const long argc = *stack;
   char** argv = reinterpret_cast<char**>(stack + 1);
   char** envp = argv + argc + 1;

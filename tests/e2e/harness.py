@@ -332,7 +332,7 @@ class Setup:
         """A copy of a test program from tests/victims, where the user under test can run it."""
         if not self.victims or not (self.victims / name).exists():
             raise Failure(f"no program {name} in --victims {self.victims}")
-        copy = pathlib.Path(directory) / name
+        copy = pathlib.Path(directory) / pathlib.Path(name).name
         shutil.copy(self.victims / name, copy)
         os.chmod(copy, 0o755)
         return copy

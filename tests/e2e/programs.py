@@ -26,6 +26,7 @@ class Program:
     outputs = ()        # files that must be identical, beside standard output
     stdin = None        # a file of the directory that becomes standard input
     stdin_pipe = False  # … through a pipe
+    environment = {}    # variables beside those of every test
 
     def executable(self, setup):
         """The path of the program; raises Skip when it is not here."""
@@ -436,5 +437,41 @@ class NonPie(Program):
         return [self.path, str(scale)]
 
 
-ALL = {row.name: row for row in (Python, OtherPython, Perl, Gawk, Mawk, Bash, Bc, Sqlite,
+class Kind(Program):
+    """tests/victims/workload.c or .rs, built and started in one of many ways."""
+
+    scale, status, outputs = 2000, 9, ("log.txt",)
+    build = "plain"
+    words = ()
+    library = None      # one that the program is to be started with
+
+    def executable(self, setup):
+        if self.library:
+            found = glob.glob(f"/usr/lib/*/{self.library}")
+            if not found:
+                raise harness.Skip(f"{self.library} is not installed")
+            self.environment = {"LD_PRELOAD": found[0]}
+        if not (setup.victims / "kinds" / self.build).exists():
+            raise harness.Skip(f"there is no compiler for {self.build} here")
+        return setup.victim(f"kinds/{self.build}", setup.directory("programs"))
+
+    def argv(self, directory, scale):
+        return [self.path, str(scale), *self.words]
+
+
+def kind(label, **attributes):
+    return type("Kind_" + label, (Kind,), {"name": label, "build": label, **attributes})
+
+
+KINDS = (
+    kind("stripped"), kind("hardened"), kind("ubsan"), kind("musl"), kind("rust"),
+    # Leaks are looked for at the end; there are none.
+    kind("asan"), kind("asan-clang"),
+    kind("static"), kind("static-pie"), kind("musl-static"),
+    kind("mdwe", build="hardened", words=("mdwe",)),
+    kind("jemalloc", build="plain", library="libjemalloc.so.2"),
+    kind("tcmalloc", build="plain", library="libtcmalloc_minimal.so.4"),
+)
+
+ALL = {row.name: row for row in (*KINDS, Python, OtherPython, Perl, Gawk, Mawk, Bash, Bc, Sqlite,
                                  SqliteCte, Gzip, GzipFilter, Xz, Cc1, Lua, NonPie)}

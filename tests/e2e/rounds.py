@@ -46,7 +46,8 @@ class Rounds:
             stdin = os.open(cwd / self.program.stdin, os.O_RDONLY)
             close.append(stdin)
         try:
-            return self.setup.start(argv, cwd, stdin=stdin, stdout=stdout, timeout=self.limit)
+            return self.setup.start(argv, cwd, stdin=stdin, stdout=stdout, timeout=self.limit,
+                                    env=self.program.environment)
         finally:
             for fd in close + ([stdout] if stdout is not None else []):
                 os.close(fd)

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A checkpoint of a restart of a checkpoint …: fifty in a row, and nothing grows: not the image, not
+"""A checkpoint of a restart of a checkpoint …: a thousand in a row, and nothing grows: not the image, not
 the number of descriptors, not the number of mappings."""
 
 import os
+import re
 import sys
+import time
 
 import harness
 
@@ -54,15 +56,38 @@ def script(session):
     return session.script('log = open("log", "w")\nready()\nwait()\nos.write(1, b"ok\\n")\n')
 
 
+def trigger_while_restarting(setup):
+    """A signal that the program handles, sent while it is being put together, is not lost and does
+    not do to the restarter what it would do by default."""
+    session = harness.Session(setup)
+    session.start(session.victim("tick", "64"))
+    session.checkpoint()
+    for number in range(20):
+        process = session.restart(armed=False)
+        before = harness.identity(session.image)
+        # Blocked from its first instructions on; before, it is not yet a restart.
+        process.wait_until(lambda: re.search(r"^SigBlk:\s*[0-9a-f]*[1-9a-f]", harness.read_proc(
+            process.pid, "status"), re.M) or process.catches(harness.TRIGGER), "it has begun")
+        time.sleep(setup.random.uniform(0, 0.03))
+        process.signal(harness.TRIGGER)
+        status = process.wait(20)
+        if status != 0 or harness.identity(session.image) == before or process.stderr():
+            raise harness.Failure(f"restart {number}: status {status}, {process.stderr()!r}")
+        session.output += process.out.all()
+    session.restart()
+    session.end()
+
+
 def body(setup):
     count = setup.options.rounds
     harness.run_cases(setup, [
         ("a small program", lambda: generations(setup, victim, count)),
-        ("python3", lambda: generations(setup, script, max(5, count // 5))),
+        ("python3", lambda: generations(setup, script, min(50, count // 5))),
+        ("a trigger while it restarts", lambda: trigger_while_restarting(setup)),
     ])
 
 
 if __name__ == "__main__":
     made = harness.parser(__doc__)
-    made.add_argument("--rounds", type=int, default=50)
+    made.add_argument("--rounds", type=int, default=1000)
     sys.exit(harness.main(made, body))

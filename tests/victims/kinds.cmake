@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+# One source, built as people build programs. Each becomes kinds/NAME beside the victims; what this
+# machine has no compiler for is not built, and its row in tests/e2e/programs.py is skipped.
+
+set(kinds_directory ${CMAKE_CURRENT_BINARY_DIR}/kinds)
+file(MAKE_DIRECTORY ${kinds_directory})
+set(kinds_built)
+
+# ckpt_kind(NAME source compiler words…): -o is added.
+function(ckpt_kind name source compiler)
+  add_custom_command(OUTPUT ${kinds_directory}/${name}
+    COMMAND ${compiler} ${ARGN} -o ${kinds_directory}/${name} ${CMAKE_CURRENT_SOURCE_DIR}/${source}
+            $<$<STREQUAL:${source},workload.c>:-lm>
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} COMMAND_EXPAND_LISTS VERBATIM
+    COMMENT "Building the ${name} workload")
+  set(kinds_built ${kinds_built} ${kinds_directory}/${name} PARENT_SCOPE)
+endfunction()
+
+find_program(CKPT_TEST_CC NAMES gcc cc)
+find_program(CKPT_TEST_CLANG NAMES clang)
+find_program(CKPT_TEST_MUSL NAMES musl-gcc)
+find_program(CKPT_TEST_RUSTC NAMES rustc)
+find_program(CKPT_TEST_GO NAMES go)
+
+ckpt_kind(plain workload.c ${CKPT_TEST_CC} -O2)
+ckpt_kind(stripped workload.c ${CKPT_TEST_CC} -O2 -s)
+ckpt_kind(hardened workload.c ${CKPT_TEST_CC} -O2 -fcf-protection=full -fstack-protector-all
+  -fstack-clash-protection -D_FORTIFY_SOURCE=2 -pie -fPIE -Wl,-z,relro,-z,now,-z,noexecstack)
+ckpt_kind(asan workload.c ${CKPT_TEST_CC} -O1 -fsanitize=address)
+ckpt_kind(ubsan workload.c ${CKPT_TEST_CC} -O1 -fsanitize=undefined)
+ckpt_kind(static workload.c ${CKPT_TEST_CC} -O2 -static)
+ckpt_kind(static-pie workload.c ${CKPT_TEST_CC} -O2 -static-pie)
+if(CKPT_TEST_CLANG)
+  ckpt_kind(asan-clang workload.c ${CKPT_TEST_CLANG} -O1 -fsanitize=address)
+endif()
+if(CKPT_TEST_MUSL)
+  ckpt_kind(musl workload.c ${CKPT_TEST_MUSL} -O2)
+  ckpt_kind(musl-static workload.c ${CKPT_TEST_MUSL} -O2 -static)
+endif()
+if(CKPT_TEST_RUSTC)
+  ckpt_kind(rust workload.rs ${CKPT_TEST_RUSTC} -O)
+endif()
+add_custom_target(ckpt_kinds ALL DEPENDS ${kinds_built})
