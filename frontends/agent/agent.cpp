@@ -30,6 +30,7 @@ struct agent_state {
   agent::period period;
   int home = 0;  // the process that owns the name; a forked child writes NAME.PID
   bool child_told = false;
+  bool reissued = false;  // the call that the trigger interrupted is to be made again
   u32 generation = 0;
 };
 constinit agent_state state_of_agent{};
@@ -493,6 +494,8 @@ void resume(const image::handover& h) {
     (void)state::restore_pending(p, me.home, sys::gettid());
   });
 
+  end_call_for_own_signal(frame.context, me.reissued, reinterpret_cast<u64>(&trigger_entry));
+
   // Last words from the window, then it goes; the frame is on the agent's own stack.
   const range window = h.window;
   const range contents = h.contents_mapping;
@@ -522,8 +525,11 @@ extern "C" {
   const ckpt::u64 all = ~ckpt::u64{0};
   (void)ckpt::sys::rt_sigprocmask(ckpt::sys::abi::sig_setmask, &all, nullptr);
   // Before the capture: the image must hold the mended registers too.
-  (void)ckpt::agent::reissue_interrupted_call(*context);
+  const auto handler = reinterpret_cast<ckpt::u64>(&trigger_entry);
+  auto& reissued = ckpt::agent::state_of_agent.reissued;
+  reissued = ckpt::agent::reissue_interrupted_call(*context, info->si_signo, handler);
   ckpt::agent::checkpoint(*info, *context);
+  ckpt::agent::end_call_for_own_signal(*context, reissued, handler);
 }
 
 [[gnu::visibility("hidden")]] void resume_main(const ckpt::image::handover* h) {
