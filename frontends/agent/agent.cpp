@@ -251,7 +251,7 @@ result<void> capture_self() {
   s.personality = sys::personality(sys::abi::personality_query).value_or(0);
   CKPT_TRY(refuse_timers(s));
   CKPT_TRY(state::capture_actions(s.metadata));
-  CKPT_TRY(state::capture_timers(s.metadata));
+  CKPT_TRY(state::capture_timers(s.metadata, s.pending));
   return state::capture_limits(s.metadata);
 }
 

@@ -64,6 +64,7 @@ struct session {
   agent::arena arena;
   format::metadata_builder metadata{{nullptr, nullptr}};
   report why;
+  u64 pending = 0;  // the signals that the helper has seen waiting
   bool good = false;
   fixed_text<4200> final_name;
   fixed_text<4200> temporary_name;
