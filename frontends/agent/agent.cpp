@@ -494,8 +494,6 @@ void resume(const image::handover& h) {
     (void)state::restore_pending(p, me.home, sys::gettid());
   });
 
-  end_call_for_own_signal(frame.context, me.reissued, reinterpret_cast<u64>(&trigger_entry));
-
   // Last words from the window, then it goes; the frame is on the agent's own stack.
   const range window = h.window;
   const range contents = h.contents_mapping;
@@ -508,6 +506,7 @@ void resume(const image::handover& h) {
     if (keep.end < window.end) (void)sys::munmap(keep.end, window.end - keep.end);
   }
   __atomic_store_n(&agent_busy, 0u, __ATOMIC_RELEASE);
+  end_call_for_own_signal(frame.context, me.reissued, reinterpret_cast<u64>(&trigger_entry));
   state::enter(frame);
 }
 
