@@ -262,7 +262,9 @@ result<void> look_before(session& s) {
   const auto status = read_text("/proc/thread-self/status", text);
   if (!status.ok())
     return s.why.explain(status.error(), "cannot read /proc/thread-self/status (is /proc mounted?)");
-  if (proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp)
+  s.filtered =
+      proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp;
+  if (s.filtered)
     return s.why.refuse("the program is under seccomp, and its filter may kill it during a "
                         "checkpoint (CKPT_SECCOMP=try tries all the same)");
   s.traced = proc::status_tracer(*status).value_or(0) != 0;
@@ -380,6 +382,9 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
                                               : me.config.continues;
   auto outcome = look_before(s);
+  // Before the capture: the image must hold the mended registers too.
+  me.reissued = reissue_interrupted_call(context, info.si_signo,
+                                         reinterpret_cast<u64>(&trigger_entry), s.filtered);
   if (outcome.ok()) {
     choose_name(s);
     outcome = run_helper(s);
@@ -523,12 +528,10 @@ extern "C" {
   // of the program may run, least of all in the helper, which inherits the mask.
   const ckpt::u64 all = ~ckpt::u64{0};
   (void)ckpt::sys::rt_sigprocmask(ckpt::sys::abi::sig_setmask, &all, nullptr);
-  // Before the capture: the image must hold the mended registers too.
-  const auto handler = reinterpret_cast<ckpt::u64>(&trigger_entry);
-  auto& reissued = ckpt::agent::state_of_agent.reissued;
-  reissued = ckpt::agent::reissue_interrupted_call(*context, info->si_signo, handler);
   ckpt::agent::checkpoint(*info, *context);
-  ckpt::agent::end_call_for_own_signal(*context, reissued, handler);
+  if (!ckpt::agent::current().filtered)
+    ckpt::agent::end_call_for_own_signal(*context, ckpt::agent::state_of_agent.reissued,
+                                         reinterpret_cast<ckpt::u64>(&trigger_entry));
 }
 
 [[gnu::visibility("hidden")]] void resume_main(const ckpt::image::handover* h) {

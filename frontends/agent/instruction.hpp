@@ -229,12 +229,14 @@ constexpr instruction decode(const u8* code, const u8* end) {
         full();
         if (!compares) (op & 1) != 0 ? exact_rm() : write_rm();
         // xor of a register with itself: zero
-        if (op == 0x31 && o.mode == 3 && o.reg == o.rm && !narrow) i.from = instruction::source::constant;
+        if (op == 0x31 && o.mode == 3 && o.reg == o.rm && !narrow)
+          i.from = instruction::source::constant;
         break;
       case 2: case 3:
         full();
         if (!compares) write_reg();
-        if (op == 0x33 && o.mode == 3 && o.reg == o.rm && !narrow) i.from = instruction::source::constant;
+        if (op == 0x33 && o.mode == 3 && o.reg == o.rm && !narrow)
+          i.from = instruction::source::constant;
         break;
       case 4: (void)c.byte(); if (!compares) i.writes = bit(rax); break;
       case 5: (void)c.number(word); if (!compares) i.writes = bit(rax); break;
@@ -324,7 +326,11 @@ constexpr instruction decode(const u8* code, const u8* end) {
       i.stores = true;
       if (op == 0xdf && o.mode == 3) i.writes = bit(rax);
       break;
-    case 0xe8: (void)c.number(4); i.writes = every_register, i.stores = true; break;
+    case 0xe8:
+      i.value = c.number(4);
+      i.jumps = i.stores = true;
+      i.writes = every_register;
+      break;
     case 0xe9: case 0xeb:
       i.value = c.number(op == 0xeb ? 1 : 4);
       i.jumps = i.leaves = true;
@@ -349,8 +355,8 @@ constexpr instruction decode(const u8* code, const u8* end) {
   return done();
 }
 
-/// Code is read from each of its first `longest` bytes on: one of them begins an instruction, so one
-/// of the readings is the true one, and readings soon fall into step.
+/// Code is read from each of its first bytes on: one of them begins an instruction, so one of the
+/// readings is the true one, and readings soon fall into step.
 inline constexpr int longest_instruction = 15;
 
 /// Who has set `reg` last before the end of `code`: where all readings that reach the end agree, it
@@ -396,12 +402,13 @@ constexpr bool may_begin(const u8* code, const u8* code_end, const u8* place) {
   return !passed;
 }
 
-/// Whether a jump somewhere in [code, code_end) may lead into (from, to]: then what stands before is
-/// not all that can have happened.
+/// Whether a jump or call somewhere in [code, code_end) may lead into (from, to]: then what stands
+/// before is not all that can have happened.
 // Context: any, no libc
 constexpr bool jumped_into(const u8* code, const u8* code_end, const u8* from, const u8* to) {
   for (const u8* at = code; at + 2 <= code_end; ++at) {
-    const bool near = *at == 0xe9 || (*at == 0x0f && at[1] >= 0x80 && at[1] <= 0x8f);
+    const bool near = *at == 0xe8 || *at == 0xe9 ||
+                      (*at == 0x0f && at[1] >= 0x80 && at[1] <= 0x8f);
     const bool close = *at == 0xeb || (*at >= 0x70 && *at <= 0x7f) || *at == 0xe3;
     if (!near && !close) continue;
     const auto i = decode(at, code_end);

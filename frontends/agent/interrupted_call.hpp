@@ -10,7 +10,7 @@
 
 #include <cstring>
 
-#include "ckpt/sys/calls.hpp"
+#include "ckpt/sys/file.hpp"
 #include "instruction.hpp"
 
 namespace ckpt::agent {
@@ -159,8 +159,8 @@ template <class Read>
   return value_before(read, code, back - 5, rdi, registers);
 }
 
-/// musl makes every call that can be cancelled through __syscall_cp_asm, which overwrites the number;
-/// its caller still needs it, to compare it with that of close.
+/// musl makes every call that can be cancelled through __syscall_cp_asm, which overwrites the
+/// number; its caller still needs it, to compare it with that of close.
 template <class Read>
 [[nodiscard]] u64 number_in_musl(const Read& read, const code_around& code, u64 call,
                                  const known_registers& registers) {
@@ -186,7 +186,8 @@ template <class Read>
   else if (p[0] == 0x0f && p[1] == 0x85) p += 6;
   else return not_found;
   // cmp $SYS_close, register or word on the stack
-  if ((p[0] == 0x48 || p[0] == 0x49) && p[1] == 0x83 && (p[2] & 0xf8) == 0xf8 && p[3] == __NR_close) {
+  if ((p[0] == 0x48 || p[0] == 0x49) && p[1] == 0x83 && (p[2] & 0xf8) == 0xf8 &&
+      p[3] == __NR_close) {
     const u8 reg = static_cast<u8>((p[2] & 7) | (p[0] & 1) << 3);
     return (kept_by_calls >> reg & 1) != 0 && reg != rsp ? registers.value[reg] : not_found;
   }
@@ -216,14 +217,34 @@ template <class Read>
   return can_be_interrupted(number) ? number : not_found;
 }
 
-/// Copies memory of the program; what is execute-only or not there is an answer and no fault.
-struct copied_memory {
+/// Copies memory of the program; what is execute-only or not there is an answer and no fault. Under
+/// a filter (seccomp) it uses calls that every program makes.
+// Context: signal handler; agent, in restored memory
+class copied_memory {
+ public:
+  explicit copied_memory(bool filtered = false)
+      : filtered_(filtered),
+        file_(filtered ? sys::openat(sys::abi::at_fdcwd, "/proc/self/mem",
+                                     sys::abi::o_rdonly | sys::abi::o_cloexec)
+                             .value_or(-1)
+                       : -1) {}
+
   [[nodiscard]] bool operator()(u64 address, void* buffer, u64 size) const {
+    if (filtered_) {
+      if (!file_ || !sys::lseek(file_.get(), static_cast<i64>(address), 0 /* SEEK_SET */).ok())
+        return false;
+      const auto got = sys::read(file_.get(), buffer, size);
+      return got.ok() && *got == size;
+    }
     const sys::abi::iovec to{reinterpret_cast<u64>(buffer), size};
     const sys::abi::iovec from{address, size};
     const auto got = sys::process_vm_readv(sys::getpid(), to, from);
     return got.ok() && *got == size;
   }
+
+ private:
+  bool filtered_;
+  sys::unique_fd file_;
 };
 
 /// visit(action) for every handler of the program itself among `signals`, until it says true.
@@ -245,14 +266,15 @@ bool any_handler(u64 signals, u64 agents_handler, Visit&& visit) {
 /// Whether the call has a mask of its own to wait with. Who uses that looks afterwards at what his
 /// handlers have done.
 // Context: signal handler
-inline bool waits_with_mask(u64 number, const sys::abi::sigcontext& regs) {
+inline bool waits_with_mask(const copied_memory& read, u64 number,
+                            const sys::abi::sigcontext& regs) {
   switch (number) {
     case __NR_rt_sigsuspend: return true;
     case __NR_ppoll: return regs.r10 != 0;
     case __NR_epoll_pwait: case __NR_epoll_pwait2: return regs.r8 != 0;
     case __NR_pselect6: case __NR_io_pgetevents: {
       u64 mask = 0;
-      return regs.r9 != 0 && copied_memory{}(regs.r9, &mask, sizeof mask) && mask != 0;
+      return regs.r9 != 0 && read(regs.r9, &mask, sizeof mask) && mask != 0;
     }
     default: return false;
   }
@@ -265,13 +287,14 @@ inline bool waits_with_mask(u64 number, const sys::abi::sigcontext& regs) {
 /// again could then wait for what has already come. A program that waits with a mask expects to be
 /// told of too much, so it keeps its EINTR when it has such a handler.
 // Context: signal handler
-inline bool reissue_interrupted_call(sys::abi::ucontext& context, int trigger, u64 agents_handler) {
+inline bool reissue_interrupted_call(sys::abi::ucontext& context, int trigger, u64 agents_handler,
+                                     bool filtered) {
   auto& regs = context.uc_mcontext;
   if (static_cast<i64>(regs.rax) != -4 /* EINTR */) return false;
-  const copied_memory read;
+  const copied_memory read(filtered);
   const u64 number = interrupted_number(read, regs);
   if (number == not_found) return false;
-  if (waits_with_mask(number, regs) &&
+  if (waits_with_mask(read, number, regs) &&
       any_handler(~u64{0}, agents_handler, [&](const sys::abi::kernel_sigaction& action) {
         return (action.mask >> (trigger - 1) & 1) != 0;
       }))
@@ -281,17 +304,18 @@ inline bool reissue_interrupted_call(sys::abi::ucontext& context, int trigger, u
   return true;
 }
 
-/// The last look before the program goes on in front of a call that is to be made again. A signal of
-/// its own that has come meanwhile would have ended that call; delivered now, it would not, and the
+/// The last look before the program goes on in front of a call that is to be made again. A signal
+/// of its own that has come meanwhile would have ended that call; delivered now, it would not, and the
 /// call might wait for it for ever. So the call ends with EINTR after all.
 /// `reissued`: by us, and not by the kernel, which does it for SA_RESTART.
 // Context: signal handler; agent, in restored memory
-inline void end_call_for_own_signal(sys::abi::ucontext& context, bool reissued, u64 agents_handler) {
+inline void end_call_for_own_signal(sys::abi::ucontext& context, bool reissued,
+                                    u64 agents_handler) {
   auto& regs = context.uc_mcontext;
   // After a call that was interrupted, rcx still has the address behind it.
   if (!can_be_interrupted(regs.rax) || (!reissued && regs.rcx != regs.rip + 2)) return;
   u8 code[2] = {};
-  if (!copied_memory{}(regs.rip, code, sizeof code) || code[0] != 0x0f || code[1] != 0x05) return;
+  if (!copied_memory()(regs.rip, code, sizeof code) || code[0] != 0x0f || code[1] != 0x05) return;
   u64 pending = 0;
   if (!sys::rt_sigpending(pending).ok()) return;
   const bool ends = any_handler(pending & ~context.uc_sigmask, agents_handler,

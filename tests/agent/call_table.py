@@ -17,8 +17,8 @@ sys.dont_write_bytecode = True
 import calls  # noqa: E402
 
 run = {(program, call) for program, cases in calls.GROUPS.values() for call in cases}
-alone = set(re.search(r"set\(CKPT_VICTIMS(.*?)\)", (root / "tests/victims/CMakeLists.txt").read_text(),
-                      re.S)[1].split())
+listed = (root / "tests/victims/CMakeLists.txt").read_text()
+alone = set(re.search(r"set\(CKPT_VICTIMS(.*?)\)", listed, re.S)[1].split())
 
 wrong = []
 described, shown = set(), set()
@@ -37,7 +37,8 @@ wrong += [f"the agent makes {call} again, but the table lacks it"
           for call in sorted(made_again - described)]
 wrong += [f"the table has {call}, but the agent does not make it again"
           for call in sorted(described - made_again)]
-for program in sorted({program for program, _ in run} | {v for v in alone if v.startswith("wait_")}):
+waiting = {program for program, _ in run} | {v for v in alone if v.startswith("wait_")}
+for program in sorted(waiting):
     if not any(program == name for name, _ in shown):
         wrong.append(f"the table does not name {program}")
 print("\n".join(wrong) if wrong else f"{len(described)} calls, {len(shown)} victims")

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """System calls that sleep when the trigger comes: the program goes on, or is restarted, or the
-checkpoint is refused because it holds what cannot be saved; the call answers as if nothing had been.
-Here is the other side of the victims waits_*: whoever they wait for."""
+checkpoint is refused because it holds what cannot be saved; the call answers as if nothing had
+been. Here is the other side of the victims waits_*: whoever they wait for."""
 
 import ctypes
 import fcntl
@@ -303,7 +303,7 @@ GROUPS = {
     "refused": ("waits_timed", dict.fromkeys(
         ("epoll_wait", "epoll_pwait", "epoll_pwait2", "read_socket", "recv", "recvmsg", "recvmmsg",
          "accept", "connect", "send", "write_socket", "mq_timedreceive", "mq_timedsend",
-         "io_getevents"), Peer)),
+         "io_getevents", "poll_filtered"), Peer)),
     "musl": ("waits_musl", dict.fromkeys(
         ("poll", "ppoll", "select", "nanosleep", "clock_nanosleep", "sigtimedwait"), Peer)),
     "child": ("waits_woken", {"wait4": Peer, "waitid": Peer}),

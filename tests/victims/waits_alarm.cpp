@@ -39,8 +39,7 @@ static const alarmed_call calls[] = {
      }},
     {"futex", false,
      [] {
-       return interrupted(
-           syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0));
+       return interrupted(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0));
      }},
     {"nanosleep", false,
      [] {
@@ -105,6 +104,7 @@ int main(int count, char** values) {
   }
   victim::expect_filled("the ballast", ballast, sizeof ballast, 1);
   // Without a mask the alarm may always come just before the call.
-  if (missed > (chosen.masked ? 0 : 1)) victim::lost("%s slept through %d alarms", chosen.name, missed);
+  if (missed > (chosen.masked ? 0 : 1))
+    victim::lost("%s slept through %d alarms", chosen.name, missed);
   return victim::finish();
 }

@@ -4,11 +4,15 @@
 // way of their own; others hold what cannot be saved, and a refused checkpoint leaves them alone.
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -57,21 +61,23 @@ static long number_on_stack(long number, const void* a, void* b) {
 // The lea, 49 8d b8 ca 00 00 00, looks like `mov $202, %eax` from its third byte on.
 static long number_far_before(const void* a, void* b) {
   long result;
-  asm volatile("mov %[number], %%eax\n\tlea 202(%%r8), %%rdi\n\tmov %[a], %%rdi\n\t"
-               "mov %[b], %%rsi\n\tsyscall"
-               : "=&a"(result)
-               : [number] "i"(SYS_nanosleep), [a] "r"(a), [b] "r"(b)
-               : "rcx", "rdi", "rsi", "r11", "memory");
+  asm volatile(
+      "mov %[number], %%eax\n\tlea 202(%%r8), %%rdi\n\tmov %[a], %%rdi\n\t"
+      "mov %[b], %%rsi\n\tsyscall"
+      : "=&a"(result)
+      : [number] "i"(SYS_nanosleep), [a] "r"(a), [b] "r"(b)
+      : "rcx", "rdi", "rsi", "r11", "memory");
   return raw(result);
 }
 // Another path leads to the call: `mov $202, %eax` stands before it and has not been executed.
 static long number_by_jump(const void* a, void* b) {
   long result;
-  asm volatile("mov %[number], %%ebx\n\tjmp 2f\n\t1: mov $202, %%eax\n\tjmp 3f\n\t"
-               "2: test %%ebx, %%ebx\n\tjz 1b\n\tmov %%rbx, %%rax\n\t3: syscall"
-               : "=&a"(result)
-               : [number] "i"(SYS_nanosleep), "D"(a), "S"(b)
-               : "rcx", "rbx", "r11", "memory");
+  asm volatile(
+      "mov %[number], %%ebx\n\tjmp 2f\n\t1: mov $202, %%eax\n\tjmp 3f\n\t"
+      "2: test %%ebx, %%ebx\n\tjz 1b\n\tmov %%rbx, %%rax\n\t3: syscall"
+      : "=&a"(result)
+      : [number] "i"(SYS_nanosleep), "D"(a), "S"(b)
+      : "rcx", "rbx", "r11", "memory");
   return raw(result);
 }
 
@@ -138,6 +144,20 @@ static aio_context_t ring;
 static void make_ring() {
   if (syscall(SYS_io_setup, 1, &ring) != 0) victim::skip("no asynchronous I/O here");
 }
+// A filter that kills for what only a checkpoint does.
+static void make_filter() {
+  sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 4, 0),
+                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 3, 0),
+                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 2, 0),
+                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigpending, 1, 0),
+                        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+                        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)};
+  sock_fprog program{sizeof code / sizeof *code, code};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    victim::skip("no seccomp here");
+}
 static void nothing() {}
 
 struct timed_call {
@@ -177,8 +197,7 @@ static const timed_call calls[] = {
     {"syscall_futex", nothing,
      [] {
        timespec time = nap_spec();
-       return timed_out(
-           syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, &time, nullptr, 0));
+       return timed_out(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, &time, nullptr, 0));
      }},
     {"syscall_nanosleep", nothing,
      [] {
@@ -263,14 +282,10 @@ static const timed_call calls[] = {
        message.msg_hdr.msg_iov = &part, message.msg_hdr.msg_iovlen = 1;
        return again(recvmmsg(pair[0], &message, 1, 0, nullptr));
      }},
-    {"accept", make_listener,
-     [] { return again(accept(pair[0], nullptr, nullptr)); }},
-    {"connect", make_full_listener,
-     [] { return !connects(pair[1]) && again(-1); }},
-    {"send", make_full_pair,
-     [] { return again(send(pair[0], "x", 1, 0)); }},
-    {"write_socket", make_full_pair,
-     [] { return again(write(pair[0], "x", 1)); }},
+    {"accept", make_listener, [] { return again(accept(pair[0], nullptr, nullptr)); }},
+    {"connect", make_full_listener, [] { return !connects(pair[1]) && again(-1); }},
+    {"send", make_full_pair, [] { return again(send(pair[0], "x", 1, 0)); }},
+    {"write_socket", make_full_pair, [] { return again(write(pair[0], "x", 1)); }},
     {"mq_timedreceive", make_queue,
      [] {
        char text[8];
@@ -282,6 +297,7 @@ static const timed_call calls[] = {
        timespec time = later(CLOCK_REALTIME);
        return timed_out(mq_timedsend(pair[0], "x", 1, 0, &time));
      }},
+    {"poll_filtered", make_filter, [] { return poll(nullptr, 0, victim::nap / 1'000'000) == 0; }},
     {"io_getevents", make_ring,
      [] {
        io_event event{};

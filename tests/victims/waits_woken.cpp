@@ -25,7 +25,8 @@ static unsigned expected;
 static void check_record(const char* record) {
   char wanted[16];
   snprintf(wanted, sizeof wanted, "%07u\n", expected++);
-  if (memcmp(record, wanted, 8) != 0) victim::lost("%s: record '%.7s', not %.7s", name, record, wanted);
+  if (memcmp(record, wanted, 8) != 0)
+    victim::lost("%s: record '%.7s', not %.7s", name, record, wanted);
 }
 static void read_record(int fd, size_t wanted = 8) {
   char record[64];
@@ -131,7 +132,8 @@ static void prepare_lock() {
 }
 static void check_alone() {
   char state = 0;
-  if (pread(lock, &state, 1, 0) != 1 || state != ' ') victim::lost("%s: somebody else has it", name);
+  if (pread(lock, &state, 1, 0) != 1 || state != ' ')
+    victim::lost("%s: somebody else has it", name);
 }
 static void rest() {
   usleep(2000);
