@@ -8,10 +8,14 @@
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <ucontext.h>
 
 #include "sleeping.hpp"
 
 static volatile sig_atomic_t alarms;
+// Whether the first of an iteration came just in front of a call; one that comes before that is the
+// race that such programs have.
+static volatile sig_atomic_t first, in_front;
 static uint32_t word = 1;
 static int64_t busy;  // nanoseconds that the handler takes
 static sigset_t outside, inside;
@@ -73,8 +77,12 @@ int main(int count, char** values) {
   victim::begin(count, values);
   const auto& chosen = victim::chosen(count, values, calls);
   struct sigaction action {};
-  action.sa_handler = [](int) {
+  action.sa_flags = SA_SIGINFO;
+  action.sa_sigaction = [](int, siginfo_t*, void* context) {
     alarms = alarms + 1;
+    const auto* code = reinterpret_cast<const unsigned char*>(
+        static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+    if (alarms == first) in_front = code[0] == 0x0f && code[1] == 0x05;
     for (int64_t end = victim::now() + busy; busy != 0 && victim::now() < end;) {
     }
   };
@@ -93,6 +101,8 @@ int main(int count, char** values) {
   int missed = 0;
   while (!victim::stop_requested()) {
     const int before = alarms;
+    first = before + 1;
+    in_front = 0;
     itimerval soon{{0, 200'000}, {0, 9'000}};
     setitimer(ITIMER_REAL, &soon, nullptr);
     do {
@@ -100,10 +110,10 @@ int main(int count, char** values) {
       if (!chosen.call()) victim::lost("%s: errno %d", chosen.name, errno);
     } while (fills && alarms == before);
     if (alarms == before) victim::lost("%s came back without the alarm", chosen.name);
-    if (alarms > before + 1) ++missed;
+    if (alarms > before + 1 && in_front) ++missed;
   }
   victim::expect_filled("the ballast", ballast, sizeof ballast, 1);
-  // Without a mask the alarm may always come just before the call.
+  // Once may be chance.
   if (missed > (chosen.masked ? 0 : 1))
     victim::lost("%s slept through %d alarms", chosen.name, missed);
   return victim::finish();
