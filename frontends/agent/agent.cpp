@@ -30,6 +30,7 @@ struct agent_state {
   agent::period period;
   int home = 0;  // the process that owns the name; a forked child writes NAME.PID
   bool child_told = false;
+  bool reissued = false;  // the call that the trigger interrupted is to be made again
   u32 generation = 0;
 };
 constinit agent_state state_of_agent{};
@@ -345,7 +346,7 @@ result<void> capture_self() {
   CKPT_TRY(capture_settings(s));
   CKPT_TRY(capture_posix_timers(s));
   CKPT_TRY(state::capture_actions(s.metadata));
-  CKPT_TRY(state::capture_timers(s.metadata));
+  CKPT_TRY(state::capture_timers(s.metadata, s.pending));
   return state::capture_limits(s.metadata);
 }
 
@@ -356,7 +357,9 @@ result<void> look_before(session& s) {
   const auto status = read_text("/proc/thread-self/status", text);
   if (!status.ok())
     return s.why.explain(status.error(), "cannot read /proc/thread-self/status (is /proc mounted?)");
-  if (proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp)
+  s.filtered =
+      proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp;
+  if (s.filtered)
     return s.why.refuse("the program is under seccomp, and its filter may kill it during a "
                         "checkpoint (CKPT_SECCOMP=try tries all the same)");
   s.traced = proc::status_tracer(*status).value_or(0) != 0;
@@ -487,6 +490,9 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
                                               : me.config.continues;
   auto outcome = look_before(s);
+  // Before the capture: the image must hold the mended registers too.
+  me.reissued = reissue_interrupted_call(context, info.si_signo,
+                                         reinterpret_cast<u64>(&trigger_entry), s.filtered);
   if (outcome.ok()) {
     choose_name(s);
     outcome = run_helper(s);
@@ -670,6 +676,7 @@ void resume(const image::handover& h) {
     if (keep.end < window.end) (void)sys::munmap(keep.end, window.end - keep.end);
   }
   __atomic_store_n(&agent_busy, 0u, __ATOMIC_RELEASE);
+  end_call_for_own_signal(frame.context, me.reissued, reinterpret_cast<u64>(&trigger_entry));
   state::enter(frame);
 }
 
@@ -686,9 +693,10 @@ extern "C" {
   // of the program may run, least of all in the helper, which inherits the mask.
   const ckpt::u64 all = ~ckpt::u64{0};
   (void)ckpt::sys::rt_sigprocmask(ckpt::sys::abi::sig_setmask, &all, nullptr);
-  // Before the capture: the image must hold the mended registers too.
-  (void)ckpt::agent::reissue_interrupted_call(*context);
   ckpt::agent::checkpoint(*info, *context);
+  if (!ckpt::agent::current().filtered)
+    ckpt::agent::end_call_for_own_signal(*context, ckpt::agent::state_of_agent.reissued,
+                                         reinterpret_cast<ckpt::u64>(&trigger_entry));
 }
 
 [[gnu::visibility("hidden")]] void resume_main(const ckpt::image::handover* h) {

@@ -229,6 +229,7 @@ class helper {
       state::pending_signal p{};
       p.thread = queue == 0 ? held.tid() : 0;
       p.signal = info.si_signo;
+      s_.pending |= u64{1} << (info.si_signo - 1);
       std::memcpy(&p.info, &info, sizeof info);
       CKPT_TRY(s_.metadata.add(p));
     }

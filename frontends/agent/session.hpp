@@ -52,6 +52,7 @@ struct session {
   int helper = 0;   // its pid; the kernel clears it when the helper is gone (CLONE_CHILD_CLEARTID)
   int program = 0;  // pid of the program, as it sees itself
   int thread = 0;   // tid of the triggering thread
+  bool filtered = true;  // a filter (seccomp) may kill for an unusual call; until it is known
   bool traced = false;  // by somebody else, so ptrace is not ours to use
   rseq_registration rseq;
   fixed_text<16> outer_pid;
@@ -70,6 +71,7 @@ struct session {
   agent::arena arena;
   format::metadata_builder metadata{{nullptr, nullptr}};
   report why;
+  u64 pending = 0;  // the signals that the helper has seen waiting
   bool good = false;
   fixed_text<4200> final_name;
   fixed_text<4200> temporary_name;

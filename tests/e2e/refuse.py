@@ -21,6 +21,7 @@ KINDS = {
     "timerfd": "timerfd",
     "eventfd": "eventfd",
     "epoll": "epoll|eventpoll",
+    "mqueue": "message queue",
 }
 
 

@@ -3,6 +3,7 @@
 // Armed timers are captured with what remains of them and run on from there.
 #include "ckpt/state/timers.hpp"
 
+#include <signal.h>
 #include <sys/time.h>
 
 #include <map>
@@ -58,6 +59,32 @@ TEST_CASE("a restored timer is the one that was saved") {
           if (now.it_interval.tv_sec != 5 || now.it_interval.tv_usec != 1) return 2;
           // The kernel rounds to its tick and adds one.
           return now.it_value.tv_sec == 123 ? 0 : 3;
+        }) == 0);
+}
+
+int alarms_captured(u64 looked_at) {
+  test::vector_memory memory;
+  format::metadata_builder out(memory.source());
+  test::must(capture_timers(out, looked_at));
+  int alarms = 0;
+  for (format::record_cursor cursor(out.view()); !cursor.done();) {
+    const auto p = *wire::decode<pending_signal>(cursor.next()->fixed);
+    alarms += p.signal == SIGALRM ? 1 : 100;
+  }
+  return alarms;
+}
+
+TEST_CASE("a timer that has fired since the pending signals were looked at is not lost") {
+  CHECK(test::in_child([] {
+          sigset_t all;
+          sigfillset(&all);
+          sigprocmask(SIG_SETMASK, &all, nullptr);
+          const ::itimerval soon{{0, 0}, {0, 1}};
+          ::setitimer(ITIMER_REAL, &soon, nullptr);
+          u64 pending = 0;
+          while (pending == 0) test::must(sys::rt_sigpending(pending));
+          if (alarms_captured(0) != 1) return 1;
+          return alarms_captured(pending) == 0 ? 0 : 2;
         }) == 0);
 }
 

@@ -2,6 +2,7 @@
 // Holds one thing that cannot be saved, named by the second argument, uses it as long as it runs,
 // and checks at the end that a refused checkpoint has left it alone.
 #include <fcntl.h>
+#include <mqueue.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -97,11 +98,22 @@ int main(int count, char** values) {
     fd = eventfd(3, 0);
   } else if (kind == "epoll") {
     fd = epoll_create1(0);
+  } else if (kind == "mqueue") {
+    mq_attr limits{};
+    limits.mq_maxmsg = 1, limits.mq_msgsize = 8;
+    const std::string name = "/ckpt-victim-" + std::to_string(getpid());
+    fd = mq_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600, &limits);
+    if (fd < 0 || mq_send(fd, "12345678", 8, 0) != 0) victim::skip("no POSIX message queues here");
+    mq_unlink(name.c_str());
   }
   if (fd < 0) victim::broken("what to hold");
   announce("fd %ld\n", fd);
   victim::work_until_stop();
-  if (kind != "epoll") {
+  if (kind == "mqueue") {
+    char text[8];
+    if (mq_receive(fd, text, sizeof text, nullptr) != 8 || memcmp(text, "12345678", 8) != 0)
+      victim::lost("what it holds");
+  } else if (kind != "epoll") {
     uint64_t value = 0;
     if (read(fd, &value, 8) != 8 || value == 0) victim::lost("what it holds");
   } else {

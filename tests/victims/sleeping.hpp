@@ -30,6 +30,16 @@ int sleeps(int count, char** values, const char* name, Call call) {
   return finish();
 }
 
+// One victim with several calls, named by its second argument: the entry, or the end.
+template <class Entry, size_t Size>
+const Entry& chosen(int count, char** values, const Entry (&table)[Size]) {
+  if (count > 2)
+    for (const auto& entry : table)
+      if (strcmp(entry.name, values[2]) == 0) return entry;
+  say("broken: name one of the calls\n");
+  _exit(2);
+}
+
 inline timespec nap_spec() {
   return {0, nap};
 }

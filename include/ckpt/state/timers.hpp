@@ -4,7 +4,10 @@
 // between checkpoint and restart: what remained then remains now.
 #pragma once
 
+#include <cstring>
+
 #include "ckpt/format/metadata.hpp"
+#include "ckpt/state/signals.hpp"
 #include "ckpt/sys/calls.hpp"
 
 namespace ckpt::state {
@@ -34,11 +37,20 @@ namespace ckpt::state {
 
 static_assert(wire::laid_out_in<interval_timer, 24>());
 
+/// A timer that has fired since the pending signals were looked at would be in no record: its
+/// signal is added here. `looked_at` are the signals that were pending then.
 // Context: triggering thread, all others frozen
-inline result<void> capture_timers(format::metadata_builder& out) {
+inline result<void> capture_timers(format::metadata_builder& out, u64 looked_at = ~u64{0}) {
+  constexpr int signals[] = {sys::abi::sig_alrm, sys::abi::sig_vtalrm, sys::abi::sig_prof};
   for (u32 which = 0; which < 3; ++which) {
+    const u64 signal = u64{1} << (signals[which] - 1);
     sys::abi::itimerval now{};
-    CKPT_TRY(sys::getitimer(static_cast<int>(which), now));
+    u64 before = 0, after = 0;
+    do {  // until it has not fired in between
+      CKPT_TRY(sys::rt_sigpending(before));
+      CKPT_TRY(sys::getitimer(static_cast<int>(which), now));
+      CKPT_TRY(sys::rt_sigpending(after));
+    } while (((before ^ after) & signal) != 0);
     interval_timer t{};
     t.which = which;
     t.value_us = now.it_value.tv_sec * 1'000'000 + now.it_value.tv_usec;
@@ -47,6 +59,14 @@ inline result<void> capture_timers(format::metadata_builder& out) {
     // it again with the delivery, so the next firing is a whole interval away.
     if (t.value_us == 0) t.value_us = t.interval_us;
     if (t.value_us != 0) CKPT_TRY(out.add(t));
+    if ((after & ~looked_at & signal) == 0) continue;
+    sys::abi::siginfo info{};
+    info.si_signo = signals[which];
+    info.si_code = sys::abi::si_kernel;
+    pending_signal p{};
+    p.signal = signals[which];
+    std::memcpy(static_cast<void*>(&p.info), &info, sizeof info);
+    CKPT_TRY(out.add(p));
   }
   return {};
 }

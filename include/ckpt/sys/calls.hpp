@@ -65,6 +65,13 @@ inline result<i64> lseek(int fd, i64 offset, int whence) {
 inline result<void> newfstatat(int dir, const char* path, abi::stat& st, int flags) {
   return checked<void>(invoke(__NR_newfstatat, dir, path, &st, flags));
 }
+/// The file system's magic number, the first word of struct statfs.
+inline result<i64> fstatfs_type(int fd) {
+  i64 all[15] = {};  // 120 bytes
+  const auto done = checked<void>(invoke(__NR_fstatfs, fd, &all[0]));
+  if (!done.ok()) return done.error();
+  return all[0];
+}
 inline result<void> fstat(int fd, abi::stat& st) {
   return checked<void>(invoke(__NR_fstat, fd, &st));
 }

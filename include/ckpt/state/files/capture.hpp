@@ -206,6 +206,12 @@ class files_capture {
            sys::ioctl(e.fd, tcgets, &termios[0]).ok();
   }
 
+  /// A queue of mq_open looks like a file; its name has no directory that could be seen.
+  static bool is_message_queue(const entry& e) {
+    constexpr i64 mqueue_magic = 0x19800202;
+    return sys::fstatfs_type(e.fd).value_or(0) == mqueue_magic;
+  }
+
   result<void> classify(entry& e, std::string_view link, report& why) {
     using namespace sys::abi;
     constexpr std::string_view close_it =
@@ -215,6 +221,7 @@ class files_capture {
     switch (e.st.st_mode & s_ifmt) {
       case s_ifreg:
         if (link.starts_with("/memfd:")) return refuse(e, why, "a memory file", close_it);
+        if (is_message_queue(e)) return refuse(e, why, "a message queue (mq_open)", close_it);
         if (link.starts_with("/proc/") || link.starts_with("/sys/"))
           e.kind = file_kind::kernel_file;
         else if (e.st.st_nlink == 0 || maps::is_deleted(link))
