@@ -59,6 +59,33 @@ start_task:
     call *%rax
     hlt
 
+// A system call of the program's, made for it from a timed_frame (timed_call.hpp), at which rsp
+// points; then everything is as if the program had made it. rcx and r11 are lost in any call.
+    .globl agent_timed_call
+    .hidden agent_timed_call
+    .globl agent_timed_call_done
+    .hidden agent_timed_call_done
+    .type agent_timed_call, @function
+agent_timed_call:
+    .cfi_startproc
+    .cfi_signal_frame
+    .cfi_escape 0x0f, 3, 0x77, 56, 0x06     // the caller's rsp: *(rsp + 56)
+    .cfi_escape 0x10, 16, 2, 0x77, 48       // its rip, at rsp + 48
+    syscall
+agent_timed_call_done:
+    mov (%rsp), %rdi
+    mov 8(%rsp), %rsi
+    mov 16(%rsp), %rdx
+    mov 24(%rsp), %r10
+    mov 32(%rsp), %r8
+    mov 40(%rsp), %r9
+    mov 48(%rsp), %rcx
+    mov 56(%rsp), %rsp
+    .cfi_def_cfa 7, 0
+    .cfi_register 16, 2
+    jmp *%rcx
+    .cfi_endproc
+
 // The agent's entry in an image: on agent_trigger_stack, rdi holds the handover.
     .globl agent_resume
     .hidden agent_resume

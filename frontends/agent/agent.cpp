@@ -18,6 +18,7 @@
 #include "rseq_probe.hpp"
 #include "session.hpp"
 #include "symbols.hpp"
+#include "timed_call.hpp"
 
 namespace ckpt::agent {
 namespace {
@@ -479,6 +480,20 @@ result<void> run_helper(session& s) {
   return outcome;
 }
 
+/// True when the registers are mended so that the call which the trigger interrupted is made again.
+// Context: signal handler
+bool make_call_again(sys::abi::ucontext& context, int trigger, bool filtered) {
+  auto& regs = context.uc_mcontext;
+  if (static_cast<i64>(regs.rax) != -4 /* EINTR */) return false;
+  const copied_memory read(filtered);
+  if (go_on_with_timed_call(read, regs)) return true;
+  const u64 number =
+      reissue_interrupted_call(read, context, trigger, reinterpret_cast<u64>(&trigger_entry));
+  // A filter that may kill for anything unusual is not asked whether memory may be written so.
+  if (number != not_found && !filtered) (void)make_timed_call(read, number, context);
+  return number != not_found;
+}
+
 void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   auto& me = state_of_agent;
   auto& s = *new (static_cast<void*>(agent_session_room)) session{};
@@ -491,8 +506,7 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
                                               : me.config.continues;
   auto outcome = look_before(s);
   // Before the capture: the image must hold the mended registers too.
-  me.reissued = reissue_interrupted_call(context, info.si_signo,
-                                         reinterpret_cast<u64>(&trigger_entry), s.filtered);
+  me.reissued = make_call_again(context, info.si_signo, s.filtered);
   if (outcome.ok()) {
     choose_name(s);
     outcome = run_helper(s);
@@ -676,6 +690,7 @@ void resume(const image::handover& h) {
     if (keep.end < window.end) (void)sys::munmap(keep.end, window.end - keep.end);
   }
   __atomic_store_n(&agent_busy, 0u, __ATOMIC_RELEASE);
+  restart_timed_call(frame.context.uc_mcontext);
   end_call_for_own_signal(frame.context, me.reissued, reinterpret_cast<u64>(&trigger_entry));
   state::enter(frame);
 }

@@ -280,28 +280,27 @@ inline bool waits_with_mask(const copied_memory& read, u64 number,
   }
 }
 
-/// Makes the interrupted call again. True when it did.
+/// Mends the registers so that the interrupted call is made again: the number of that call, or
+/// not_found when it is not.
 ///
 /// One EINTR is the program's own and looks the same: its own handler interrupted the call, held
 /// the trigger back meanwhile, and the trigger came when that handler returned. To make the call
 /// again could then wait for what has already come. A program that waits with a mask expects to be
 /// told of too much, so it keeps its EINTR when it has such a handler.
 // Context: signal handler
-inline bool reissue_interrupted_call(sys::abi::ucontext& context, int trigger, u64 agents_handler,
-                                     bool filtered) {
+inline u64 reissue_interrupted_call(const copied_memory& read, sys::abi::ucontext& context,
+                                    int trigger, u64 agents_handler) {
   auto& regs = context.uc_mcontext;
-  if (static_cast<i64>(regs.rax) != -4 /* EINTR */) return false;
-  const copied_memory read(filtered);
   const u64 number = interrupted_number(read, regs);
-  if (number == not_found) return false;
+  if (number == not_found) return not_found;
   if (waits_with_mask(read, number, regs) &&
       any_handler(~u64{0}, agents_handler, [&](const sys::abi::kernel_sigaction& action) {
         return (action.mask >> (trigger - 1) & 1) != 0;
       }))
-    return false;
+    return not_found;
   regs.rip -= 2;
   regs.rax = number;
-  return true;
+  return number;
 }
 
 /// The last look before the program goes on in front of a call that is to be made again. A signal

@@ -160,6 +160,9 @@ inline u64 brk(u64 address) { return static_cast<u64>(invoke(__NR_brk, address))
 inline result<u64> process_vm_readv(int pid, const abi::iovec& to, const abi::iovec& from) {
   return checked<u64>(invoke(__NR_process_vm_readv, pid, &to, 1, &from, 1, 0));
 }
+inline result<u64> process_vm_writev(int pid, const abi::iovec& from, const abi::iovec& to) {
+  return checked<u64>(invoke(__NR_process_vm_writev, pid, &from, 1, &to, 1, 0));
+}
 
 // --- signals ---------------------------------------------------------------------------------
 inline result<void> rt_sigaction(int signal, const abi::kernel_sigaction* act,

@@ -1,0 +1,45 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Checkpoints by the clock, more often than a call's time limit: the call comes back all the same,
+late by no more than the checkpoints cost, also when it is restarted in between."""
+
+import sys
+import time
+
+import harness
+
+PERIOD = "25"       # milliseconds; a call waits 60
+
+
+def periodic(setup, restarts):
+    session = harness.Session(setup)
+    process = session.start(session.victim("limits"), "-z", PERIOD)
+    done = 0
+    while done < restarts:
+        time.sleep(setup.random.uniform(0.02, 0.3))
+        if process.ended():
+            raise harness.Failure(f"ended with {process.status} after {done} restarts: "
+                                  f"{process.out.all()!r} {process.stderr()!r}")
+        process.signal(harness.TRIGGER)
+        status = process.wait()
+        if status != 0 or process.stderr():
+            raise harness.Failure(f"restart {done}: status {status}, {process.stderr()!r}")
+        session.output += process.out.all()
+        process = session.restart()
+        done += 1
+    # 24 waits of 60 ms each; without an end to them it would be for ever.
+    status = process.wait(60)
+    session.output += process.out.all()
+    if (status, session.output, process.stderr()) != (0, b"ready\nok\n", ""):
+        raise harness.Failure(f"status {status}, {session.output!r}, {process.stderr()!r}")
+
+
+def body(setup):
+    setup.random.seed(setup.seed)
+    harness.run_cases(setup, [
+        ("it goes on", lambda: periodic(setup, 0)),
+        ("restarted in between", lambda: periodic(setup, 6))])
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(harness.parser(__doc__), body))
