@@ -328,6 +328,12 @@ result<void> run_helper(session& s) {
     while (__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE) == not_started) {
       const sys::abi::timespec bound{0, 1'000'000};
       (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), static_cast<u32>(not_started), &bound);
+      // A starter that was killed has made none, or its number is there by now.
+      const auto ended = sys::wait4(static_cast<int>(starter), nullptr,
+                                    sys::abi::w_all | sys::abi::w_nohang);
+      if (!ended.ok() || *ended == 0) continue;
+      int none = not_started;
+      __atomic_compare_exchange_n(&s.helper, &none, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
     if (!s.helper_alive() && s.turn.get() == phase::starting) {
       (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
@@ -347,7 +353,7 @@ result<void> run_helper(session& s) {
       }
     s.turn.set(phase::writing);
     if (!s.turn.wait_for(phase::done, [&] { return s.helper_alive(); })) {
-      remove_temporary(s);
+      sweep_after_helper(s);
       return s.why.refuse("the helper process died (out of memory, or killed)");
     }
     if (!s.good) return errc::refused;

@@ -42,10 +42,7 @@ class helper {
     if (s_.good) {
       const auto written = checkpoint();
       s_.good = written.ok();
-      if (!written.ok()) {
-        (void)s_.why.explain(written.error(), "checkpoint failed");
-        remove_temporary(s_);
-      }
+      if (!written.ok()) (void)s_.why.explain(written.error(), "checkpoint failed");
     }
     s_.turn.set(phase::done);
   }
@@ -84,6 +81,7 @@ class helper {
     CKPT_TRY(describe_process());
     CKPT_TRY(describe_thread());
     CKPT_TRY(describe_files());
+    let_go_of_descriptors();
     CKPT_TRY(memory_.capture_segments());
     CKPT_TRY(memory_.capture_extents());
     data_size_ = memory_.data_size();
@@ -238,6 +236,15 @@ class helper {
     return files_->capture(s_.metadata, s_.why);
   }
 
+  /// The copies of the program's descriptors hold its pipes open and its locks held for as long as
+  /// the helper lives: whoever waits for the program's end would wait for the disk, too. From here
+  /// on nothing needs them; contents are read through /proc/PID/fd.
+  void let_go_of_descriptors() {
+    const int kept = program_.get();
+    if (kept > 0) (void)sys::close_range(0, static_cast<u32>(kept) - 1);
+    (void)sys::close_range(static_cast<u32>(kept) + 1, ~u32{0});
+  }
+
   /// Deleted files: runs of data, whole pages of the file.
   result<void> describe_contents() {
     u64 object = 0;
@@ -337,8 +344,7 @@ class helper {
     image::linux_gather kernel;
     const auto watch = [this]() -> result<void> {
       if (program_alive()) return {};
-      remove_temporary(s_);
-      sys::exit_group(1);
+      return errc::gone;
     };
     threaded_hasher hasher(header.block_size, table);
     if (header.data_size >= worth_a_thread) hasher.start(agent_hasher_stack_end);
@@ -348,13 +354,15 @@ class helper {
       CKPT_TRY(writer.put(s_.metadata.view()));
       CKPT_TRY(writer.pad_to(header.data_offset));
       CKPT_TRY(write_data(writer));
-      return writer.finish(header);
+      if (auto r = writer.finish(header); !r.ok()) return r;
+      return publish(s_, fd.get(), watch);
     }();
-    if (!outcome.ok())
+    if (!outcome.ok()) {
+      if (s_.temporary_exists) remove_temporary(s_);
       return s_.why.explain(outcome.error(), "cannot write ", quoted{s_.final_name.view()});
-    CKPT_TRY(watch());
+    }
     s_.image_size = header.image_size;
-    return publish(s_, fd.get());
+    return {};
   }
 
   template <class Writer>
