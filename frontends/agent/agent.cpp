@@ -242,7 +242,7 @@ result<void> capture_self() {
   u64 shadow_stack = 0;
   if (sys::arch_prctl(sys::abi::arch_shstk_status, &shadow_stack).ok() && (shadow_stack & 1) != 0)
     return s.why.refuse("the program runs with a shadow stack, which this version does not save");
-  if (s.traced) s.rseq = probe_rseq(s.fs_base);
+  if (s.probes_rseq) s.rseq = probe_rseq(s.fs_base);
   // While this thread waits, the kernel would write the processor's number into its rseq area, and
   // the image would get one number and its checksum another.
   if (s.rseq.address != 0)

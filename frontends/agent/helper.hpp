@@ -168,13 +168,17 @@ class helper {
     t.clear_child_tid = s_.clear_child_tid;
     u64 head = 0;
     u64 length = 0;
-    if (sys::get_robust_list(s_.thread, head, length).ok()) {
+    if (auto r = sys::get_robust_list(s_.thread, head, length); r.ok()) {
       t.robust_list = head;
       t.robust_list_size = static_cast<u32>(length);
+    } else if (r.error() != errc::no_system_call) {
+      return s_.why.explain(r.error(), "cannot read the robust list of thread ", s_.thread);
     }
     char text[64];
-    if (const auto name = read_text(path_of("/comm"), text); name.ok() && !name->empty())
-      t.name = wire::text<16>(name->substr(0, name->size() - 1));
+    const auto name = read_text(path_of("/comm"), text);
+    if (!name.ok() || name->empty())
+      return s_.why.explain(name.ok() ? errc::io : name.error(), "cannot read ", path_.view());
+    t.name = wire::text<16>(name->substr(0, name->size() - 1));
     t.rseq_address = s_.rseq.address;
     t.rseq_size = s_.rseq.size;
     t.rseq_signature = s_.rseq.signature;
@@ -184,6 +188,7 @@ class helper {
 
   /// What only ptrace tells of the triggering thread. It is let go again at once: it waits for us.
   result<void> ask() {
+    s_.probes_rseq = s_.traced;
     if (s_.traced) return nothing_pending();
     auto held = held_thread::seize(s_.thread);
     if (!held.ok())
@@ -197,8 +202,12 @@ class helper {
     if (auto r = held.wait_stopped(); !r.ok())
       return s_.why.explain(r.error(), "thread ", held.tid(), " does not stop");
     sys::abi::rseq_configuration rseq{};
-    if (sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq).ok())
+    const auto asked =
+        sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq);
+    if (asked.ok())
       s_.rseq = {rseq.rseq_abi_pointer, rseq.rseq_abi_size, rseq.signature};
+    else
+      s_.probes_rseq = true;  // a kernel before 5.13: the thread finds out by itself
     CKPT_TRY(peek_signals(held, 0));
     return peek_signals(held, sys::abi::peeksiginfo_shared);
   }
@@ -257,7 +266,11 @@ class helper {
       u64 count = 0;
       for (u64 at = 0; at < file.size;) {
         const auto begin = sys::lseek(fd.get(), static_cast<i64>(at), 3 /* SEEK_DATA */);
-        if (!begin.ok()) break;  // ENXIO: only a hole is left
+        constexpr auto only_a_hole_left = static_cast<errc>(6);  // ENXIO
+        if (!begin.ok() && begin.error() == only_a_hole_left) break;
+        if (!begin.ok())
+          return s_.why.explain(begin.error(), "cannot read deleted file on descriptor ",
+                                file.descriptor);
         const auto end = sys::lseek(fd.get(), *begin, 4 /* SEEK_HOLE */);
         const u64 from = page_down(static_cast<u64>(*begin));
         const u64 to = page_up(end.ok() ? static_cast<u64>(*end) : file.size);

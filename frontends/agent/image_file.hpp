@@ -27,14 +27,14 @@ inline void name_temporary(session& s) {
 
 /// Whether the temporary name leads to this open file.
 // Context: helper, or the triggering thread when the helper is dead
-inline bool has_temporary_name(session& s, int fd) {
+inline result<bool> has_temporary_name(session& s, int fd) {
   sys::abi::stat mine{};
   sys::abi::stat named{};
-  return sys::fstat(fd, mine).ok() &&
-         sys::newfstatat(sys::abi::at_fdcwd, s.temporary_name.c_str(), named,
-                         sys::abi::at_symlink_nofollow)
-             .ok() &&
-         mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
+  CKPT_TRY(sys::fstat(fd, mine));
+  const auto found = sys::newfstatat(sys::abi::at_fdcwd, s.temporary_name.c_str(), named,
+                                     sys::abi::at_symlink_nofollow);
+  if (!found.ok() && found.error() != errc::no_entry) return found.error();
+  return found.ok() && mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
 }
 
 /// Removes what a dead writer has left; errc::again when somebody is alive and writes. Who holds the
@@ -51,7 +51,7 @@ inline result<void> sweep_temporary(session& s) {
   if (const sys::unique_fd stale(opened.value_or(-1)); stale) {
     const auto locked = sys::flock(stale.get(), sys::abi::lock_ex | sys::abi::lock_nb);
     if (!locked.ok() && locked.error() == errc::again) return errc::again;
-    if (!has_temporary_name(s, stale.get())) return errc::again;
+    if (!CKPT_TRY(has_temporary_name(s, stale.get()))) return errc::again;
     return sys::unlinkat(sys::abi::at_fdcwd, name, 0);
   }
   return sys::unlinkat(sys::abi::at_fdcwd, name, 0);
@@ -100,15 +100,17 @@ inline result<int> create_temporary(session& s) {
       return r.error() == errc::again ? in_use() : refuse(r.error());
   }
   sys::unique_fd file(*made);
-  // Another one may have found it before it was locked, and taken it for a dead one's.
   const auto locked = sys::flock(file.get(), sys::abi::lock_ex | sys::abi::lock_nb);
-  if ((!locked.ok() && locked.error() == errc::again) || !has_temporary_name(s, file.get())) {
+  const auto named = has_temporary_name(s, file.get());
+  // Another one may have found it before it was locked, and taken it for a dead one's.
+  if ((!locked.ok() && locked.error() == errc::again) || (named.ok() && !*named)) {
     s.temporary_exists = false;
     return in_use();
   }
-  if (auto r = sys::fchmod(file.get(), 0700); !r.ok()) {
+  const auto private_to_owner = sys::fchmod(file.get(), 0700);
+  if (!named.ok() || !private_to_owner.ok()) {
     remove_temporary(s);
-    return refuse(r.error());
+    return refuse(named.ok() ? private_to_owner.error() : named.error());
   }
   return file.release();
 }

@@ -52,6 +52,7 @@ struct session {
   int program = 0;  // pid of the program, as it sees itself
   int thread = 0;   // tid of the triggering thread
   bool traced = false;  // by somebody else, so ptrace is not ours to use
+  bool probes_rseq = false;  // ptrace cannot tell
   rseq_registration rseq;
   fixed_text<16> outer_pid;
   fixed_text<32> proc;  // "/proc/PID", by the number that /proc uses

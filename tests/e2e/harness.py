@@ -95,6 +95,7 @@ class Reader:
         self._data = bytearray()
         self._changed = threading.Condition()
         self._closed = False
+        self.closed_at = None   # time.monotonic_ns() at the end of file
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
@@ -110,6 +111,8 @@ class Reader:
             with self._changed:
                 self._data += piece
                 self._closed = not piece
+                if not piece:
+                    self.closed_at = time.monotonic_ns()
                 self._changed.notify_all()
             if not piece:
                 os.close(self._read)
