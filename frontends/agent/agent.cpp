@@ -409,12 +409,12 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
 
 // --- restart ---------------------------------------------------------------------------------
 
-[[noreturn]] void fail_restart(const image::handover& h, const report& why) {
+[[noreturn]] void fail_restart(const image::handover& h, const report& why, int to = 2) {
   fixed_text<2600> line;
   line.append("ckpt: ").append(quoted{std::string_view(h.name, h.name_length)}).append(": ");
   line.append(why.line()).append('\n');
   sys::linux_files kernel;
-  (void)sys::write_all(kernel, 2, bytes_of_text(line.view()));
+  (void)sys::write_all(kernel, to, bytes_of_text(line.view()));
   sys::exit_group(125);
 }
 
@@ -459,7 +459,7 @@ void resume(const image::handover& h) {
   if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
   if (auto r = files.restore(); !r.ok()) {
     (void)why.explain(r.error(), "cannot restore the descriptors");
-    fail_restart(h, why);
+    fail_restart(h, why, files.messages());
   }
   me.output.remember();
   me.home = sys::getpid();
@@ -496,7 +496,11 @@ void resume(const image::handover& h) {
     (void)state::restore_timer(t);
   });
   image::for_each<state::pending_signal>(metadata, [&](const state::pending_signal& p, bytes) {
-    (void)state::restore_pending(p, me.home, sys::gettid());
+    if (auto r = state::restore_pending(p, me.home, sys::gettid()); !r.ok()) {
+      (void)why.explain(r.error(), "cannot queue signal ", p.signal.get(),
+                        " again (RLIMIT_SIGPENDING?)");
+      fail_restart(h, why);
+    }
   });
 
   // Last words from the window, then it goes; the frame is on the agent's own stack.
