@@ -170,9 +170,12 @@ constexpr int not_started = -1;
 void starter_main(void*) {
   const u64 flags = sys::abi::clone_vm | sys::abi::clone_untraced | sys::abi::clone_parent_settid |
                     sys::abi::clone_child_cleartid;
-  if (start_task(flags, agent_helper_stack_end, &current().helper, &current().helper, &helper_main,
-                 nullptr) < 0)
+  const long made = start_task(flags, agent_helper_stack_end, &current().helper, &current().helper,
+                               &helper_main, nullptr);
+  if (made < 0) {
+    current().start_error = static_cast<errc>(-made);
     __atomic_store_n(&current().helper, 0, __ATOMIC_RELEASE);
+  }
   (void)sys::futex_wake(reinterpret_cast<u32*>(&current().helper), 1);
   (void)current().turn.wait_for(phase::self_capture, [] { return current().helper_alive(); });
   sys::exit(0);
@@ -261,9 +264,13 @@ result<void> look_before(session& s) {
   const auto status = read_text("/proc/thread-self/status", text);
   if (!status.ok())
     return s.why.explain(status.error(), "cannot read /proc/thread-self/status (is /proc mounted?)");
+  s.program = proc::status_process(*status).value_or(0);  // for the line
   if (proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp)
     return s.why.refuse("the program is under seccomp, and its filter may kill it during a "
                         "checkpoint (CKPT_SECCOMP=try tries all the same)");
+  s.program = sys::getpid();
+  s.thread = sys::gettid();
+  s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));
   s.traced = proc::status_tracer(*status).value_or(0) != 0;
   s.umask = proc::status_umask(*status).value_or(022);
   char link[32];
@@ -337,7 +344,10 @@ result<void> run_helper(session& s) {
     }
     if (!s.helper_alive() && s.turn.get() == phase::starting) {
       (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
-      return s.why.refuse("cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
+      if (s.start_error == errc::none)
+        return s.why.refuse("the helper process died (out of memory, or killed)");
+      return s.why.explain(s.start_error,
+                           "cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
     }
     helper_pid = s.helper;
     (void)sys::prctl(sys::abi::pr_set_ptracer, helper_pid);  // EINVAL where there is no Yama
@@ -345,7 +355,7 @@ result<void> run_helper(session& s) {
     const bool frozen = s.turn.wait_for(phase::self_capture, [&] { return s.helper_alive(); });
     // Nothing else runs now, so nobody else can wait for the starter.
     (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
-    if (!frozen) return s.why.refuse("the helper process died");
+    if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
         s.good = false;
@@ -379,9 +389,6 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   auto& s = *new (static_cast<void*>(agent_session_room)) session{};
   s.helper = not_started;
   s.context = &context;
-  s.program = sys::getpid();
-  s.thread = sys::gettid();
-  s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));
   const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
                                               : me.config.continues;
   auto outcome = look_before(s);

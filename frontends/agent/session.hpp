@@ -49,6 +49,7 @@ class turn {
 struct session {
   agent::turn turn;
   int helper = 0;   // its pid; the kernel clears it when the helper is gone (CLONE_CHILD_CLEARTID)
+  errc start_error = errc::none;  // why there is no helper
   int program = 0;  // pid of the program, as it sees itself
   int thread = 0;   // tid of the triggering thread
   bool traced = false;  // by somebody else, so ptrace is not ours to use

@@ -224,13 +224,13 @@ class Checkpoints:
         self.words = words
         self.calls = self.start()
 
-    def start(self):
+    def start(self, learn=True):
         (self.cwd / "stop").unlink(missing_ok=True)
         self.process = Interposed(self.setup, [self.setup.ckpt, "-c", "-n", "image.ckpt",
                                                self.program, "stop", *self.words], self.cwd)
         self.process.begin()
         self.said = ""
-        return self.learn()
+        return self.learn() if learn else self.good()
 
     def good(self):
         """A checkpoint without a fault; gives the calls it makes."""
@@ -392,7 +392,7 @@ def deaths(setup):
             if how == "hang":
                 raise harness.Failure(f"{label}: hangs\n" + harness.describe(run.process.program))
             if harness.identity(run.image) != before:
-                run.compare(label)
+                description(setup, run.image)
             if "program" in killed:
                 if run.process.status != -9:
                     raise harness.Failure(f"{label}: the program ended with {run.process.status}")
@@ -407,7 +407,7 @@ def deaths(setup):
                                           + harness.describe(run.process.left_behind()[0]))
                 run.check_files(label, partial="helper" in killed)
                 run.process.close()
-                run.start()     # and its checkpoint sweeps what both have left
+                run.start(learn=False)      # and its checkpoint sweeps what both have left
                 run.check_files(f"the checkpoint after {label}")
             else:
                 text = told(run.process, run.said,
@@ -427,7 +427,7 @@ def deaths(setup):
             for name in os.listdir(run.cwd):
                 if "partial" in name:
                     (run.cwd / name).unlink()
-            run.start()
+            run.start(learn=False)
     run.end()
     delays.sort()
     print(f"  {counts}; a death is seen after {delays[len(delays) // 2]:.1f} ms, "
