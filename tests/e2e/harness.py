@@ -394,13 +394,13 @@ class Setup:
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def mount_tmpfs(setup, name, size):
+def mount_tmpfs(setup, name, size, more=""):
     """A small file system of memory, in a mount namespace of our own: it cannot outlive the test."""
     if os.geteuid() != 0:
         raise Skip("mounting needs root")
     clone_newns, ms_rec, ms_private = 0x00020000, 1 << 14, 1 << 18
     where = setup.directory(name)
-    data = f"size={size},mode=1777".encode()
+    data = f"size={size},mode=1777{more}".encode()
     if (LIBC.unshare(clone_newns) != 0 or
             LIBC.mount(None, b"/", None, ms_rec | ms_private, None) != 0 or
             LIBC.mount(b"tmpfs", str(where).encode(), b"tmpfs", 0, data) != 0):

@@ -380,7 +380,7 @@ def deaths(setup):
         # The last calls, those on the file itself, always; of the others a sample.
         late = [pair for pair in pairs if re.match(
             r"helper:(openat|flock|fchmod|fdatasync|renameat|fsync):", pair[0])][-18:]
-        pairs = late + setup.random.sample(pairs, 30)
+        pairs = late + setup.random.sample(pairs, 20)
     delays, failures, counts = [], [], {}
     for call, who in pairs:
         label = f"{call} kill {who}"
@@ -487,6 +487,8 @@ def slow_disk(setup):
 
 
 def body(setup):
+    print(f"seed {setup.seed}")
+    setup.random.seed(setup.seed)
     harness.run_cases(setup, [
         ("faults of a checkpoint", lambda: checkpoint_faults(setup)),
         ("faults of a restart", lambda: restart_faults(setup)),
