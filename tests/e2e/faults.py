@@ -178,6 +178,42 @@ def no_place_for_the_line(setup, how):
         raise harness.Failure(f"at the end: status {status}, {process.out.all()!r}")
 
 
+def two_writers(setup):
+    """Programs that have been given one name write by turns or say that somebody else does; what lies
+    under the name is always whole."""
+    session = harness.Session(setup)
+    command = [setup.ckpt, "-c", "-n", "image.ckpt", *session.victim("tick", "8")]
+    processes = [session.launch(command) for _ in range(3)]
+    refused = 0
+    for number in range(25):
+        before = harness.identity(session.image)
+        said = [process.err.seen() for process in processes]
+        for process in processes:
+            time.sleep(setup.random.choice((0, 0, 0.002)))
+            process.signal(harness.TRIGGER)
+        processes[0].wait_until(lambda: harness.identity(session.image) != before, "an image")
+        # All have answered when nobody writes any more.
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            time.sleep(0.03)
+            if not any("partial" in name for name in os.listdir(session.cwd)):
+                break
+        harness.check_image(setup, session.image)
+        status, _, err = setup.run([setup.readckpt, "verify", session.image], session.cwd)
+        if status != 0:
+            raise harness.Failure(f"round {number}: {err}")
+        for process, seen in zip(processes, said):
+            for line in process.err.seen()[len(seen):].decode().splitlines():
+                harness.expect_line(f"round {number}", line, "another checkpoint is writing")
+                refused += 1
+    if refused == 0:
+        raise harness.Failure("they never met")
+    session.stop()
+    for process in processes:
+        if process.wait() != 0 or process.out.all() != b"ready\nok\n":
+            raise harness.Failure(f"at the end: {process.status}, {process.out.all()!r}")
+
+
 def unwritable(setup):
     if not setup.drops and os.geteuid() == 0:
         raise harness.Skip("root may write everywhere")
@@ -240,6 +276,7 @@ def body(setup):
         ("file size limit", lambda: size_limit(setup)),
         ("a message to a file at its limit", lambda: no_place_for_the_line(setup, "file")),
         ("a message to a pipe without reader", lambda: no_place_for_the_line(setup, "pipe")),
+        ("two programs, one name", lambda: two_writers(setup)),
         ("unwritable directory", lambda: unwritable(setup)),
         ("directory gone", lambda: vanished(setup)),
         ("the name is a directory", lambda: name_is_directory(setup)),
