@@ -353,7 +353,7 @@ class helper {
     const auto table_room = CKPT_TRY(s_.arena.take(header.table_size + page_size));
     const std::span table(reinterpret_cast<wire::le<u64>*>(table_room.data()),
                           header.table_size / sizeof(u64));
-    const sys::unique_fd fd(CKPT_TRY(create_temporary(s_)));
+    sys::unique_fd fd(CKPT_TRY(create_temporary(s_)));
     image::linux_gather kernel;
     const auto watch = [this]() -> result<void> {
       if (program_alive()) return {};
@@ -368,7 +368,7 @@ class helper {
       CKPT_TRY(writer.pad_to(header.data_offset));
       CKPT_TRY(write_data(writer));
       if (auto r = writer.finish(header); !r.ok()) return r;
-      return publish(s_, fd.get(), watch);
+      return publish(s_, fd, watch);
     }();
     if (!outcome.ok()) {
       if (s_.temporary_exists) remove_temporary(s_);

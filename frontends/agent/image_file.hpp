@@ -115,15 +115,29 @@ inline result<int> create_temporary(session& s) {
   return file.release();
 }
 
+/// The same file for reading only, locked without a moment in between: nobody can run an image that
+/// somebody has open for writing.
+// Context: helper
+inline result<void> stop_writing(session& s, sys::unique_fd& file) {
+  sys::unique_fd reader(CKPT_TRY(sys::openat(
+      sys::abi::at_fdcwd, s.temporary_name.c_str(),
+      sys::abi::o_rdonly | sys::abi::o_nofollow | sys::abi::o_cloexec)));
+  (void)sys::flock(file.get(), sys::abi::lock_sh | sys::abi::lock_nb);
+  (void)sys::flock(reader.get(), sys::abi::lock_sh | sys::abi::lock_nb);
+  file = std::move(reader);
+  return {};
+}
+
 /// `watch` says whether the image is still wanted when it is on the disk.
 // Context: helper
 template <class Watch>
-result<void> publish(session& s, int fd, Watch&& watch) {
+result<void> publish(session& s, sys::unique_fd& file, Watch&& watch) {
   const auto cannot = [&](errc error, std::string_view what) {
     return s.why.explain(error, what, quoted{s.final_name.view()});
   };
-  if (auto r = sys::fdatasync(fd); !r.ok()) return cannot(r.error(), "cannot write ");
+  if (auto r = sys::fdatasync(file.get()); !r.ok()) return cannot(r.error(), "cannot write ");
   CKPT_TRY(watch());
+  if (auto r = stop_writing(s, file); !r.ok()) return cannot(r.error(), "cannot read back ");
   if (auto r = sys::renameat(sys::abi::at_fdcwd, s.temporary_name.c_str(), sys::abi::at_fdcwd,
                              s.final_name.c_str());
       !r.ok())

@@ -71,7 +71,9 @@ def saved(setup, kind):
         time.sleep(setup.random.uniform(0, 0.02))
         harness.checkpoint_and_continue(process, session.image)
     seen, killed = "", 0
-    for _ in range(ROUNDS * 3):
+    for _ in range(80):
+        if killed == ROUNDS:
+            break
         before = harness.identity(session.image)
         process.signal(harness.TRIGGER)
         end = time.monotonic() + 0.05
@@ -82,11 +84,15 @@ def saved(setup, kind):
             harness.kill_quietly(helper)
         process.wait_until(lambda: harness.identity(session.image) != before or
                            len(said(process)) > len(seen), "an image or a line")
-        time.sleep(0.01)
+        while kills.helper_of(process.pid):
+            time.sleep(0.005)
+        time.sleep(0.02)
         killed += len(said(process)) > len(seen)
         seen = said(process)
     if killed == 0:
         raise harness.Failure("no helper was met")
+    time.sleep(0.1)
+    seen = said(process)
     for line in seen.splitlines():
         harness.expect_line(kind, line, "helper process died")
     session.end(stderr=seen)
