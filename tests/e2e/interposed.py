@@ -486,6 +486,27 @@ def slow_disk(setup):
     run.process.close()
 
 
+def run_at_once(setup):
+    """An image that has its name can be run, though its directory is still being synced."""
+    run = Checkpoints(setup)
+    before, ended = harness.identity(run.image), []
+    checkpoint = threading.Thread(target=lambda: ended.append(
+        run.process.go(harness.TRIGGER, "helper:fsync:0 hold 1000 none")))
+    checkpoint.start()
+    end = time.monotonic() + 10
+    while harness.identity(run.image) == before and time.monotonic() < end:
+        time.sleep(0.001)
+    try:
+        status, out, err = setup.run([run.image, "--help"], run.cwd)
+    except OSError as error:
+        raise harness.Failure(f"the new image cannot be run: {error}") from None
+    finally:
+        checkpoint.join()
+    if status != 0 or "usage" not in out or ended != ["returned"] or not run.process.struck:
+        raise harness.Failure(f"{status} {out!r} {err!r}, {ended}")
+    run.end()
+
+
 def body(setup):
     print(f"seed {setup.seed}")
     setup.random.seed(setup.seed)
@@ -493,6 +514,7 @@ def body(setup):
         ("faults of a checkpoint", lambda: checkpoint_faults(setup)),
         ("faults of a restart", lambda: restart_faults(setup)),
         ("deaths at a call", lambda: deaths(setup)),
+        ("an image is run at once", lambda: run_at_once(setup)),
         ("death while the disk is slow", lambda: slow_disk(setup)),
     ])
 
