@@ -172,9 +172,12 @@ constexpr int not_started = -1;
 void starter_main(void*) {
   const u64 flags = sys::abi::clone_vm | sys::abi::clone_untraced | sys::abi::clone_parent_settid |
                     sys::abi::clone_child_cleartid;
-  if (start_task(flags, agent_helper_stack_end, &current().helper, &current().helper, &helper_main,
-                 nullptr) < 0)
+  const long made = start_task(flags, agent_helper_stack_end, &current().helper, &current().helper,
+                               &helper_main, nullptr);
+  if (made < 0) {
+    current().start_error = static_cast<errc>(-made);
     __atomic_store_n(&current().helper, 0, __ATOMIC_RELEASE);
+  }
   (void)sys::futex_wake(reinterpret_cast<u32*>(&current().helper), 1);
   (void)current().turn.wait_for(phase::self_capture, [] { return current().helper_alive(); });
   sys::exit(0);
@@ -233,18 +236,20 @@ sys::abi::siginfo info_of(const state::pending_signal& p) {
 /// those of timers by the timers themselves, as `timer_with(id)` gives them.
 // Context: all signals blocked, all others frozen
 template <class TimerWith>
-void queue_signals(bytes metadata, int number, int pid, int tid, TimerWith&& timer_with) {
+result<void> queue_signals(bytes metadata, int number, int pid, int tid, TimerWith&& timer_with) {
+  result<void> outcome;
   image::for_each<state::pending_signal>(metadata, [&](const state::pending_signal& p, bytes) {
     if (number != 0 && p.signal != number) return;
     const auto info = info_of(p);
     if (is_own_tick(info)) return;
     const state::posix_timer* timer =
         state::is_from_timer(info) ? timer_with(state::timer_id_of(info)) : nullptr;
-    if (timer != nullptr && timer->state == state::timer_signal_pending)
-      (void)state::start_posix_timer(*timer);
-    else
-      (void)state::restore_pending(p, pid, tid);
+    const auto queued = timer != nullptr && timer->state == state::timer_signal_pending
+                            ? state::start_posix_timer(*timer)
+                            : state::restore_pending(p, pid, tid);
+    if (!queued.ok()) outcome = queued;
   });
+  return outcome;
 }
 
 /// How often a timer has fired while its signal waits is told only to who takes the signal: it is
@@ -274,7 +279,8 @@ result<void> count_pending_expirations(session& s, std::span<state::posix_timer>
       (void)sys::timer_settime(t->id, 0, {{0, 0}, {0, 0}});
       state::note_pending(*t, info);
     });
-    queue_signals(s.metadata.view(), number, s.program, s.thread, timer_with);
+    // What has just been taken leaves room for it.
+    (void)queue_signals(s.metadata.view(), number, s.program, s.thread, timer_with);
   }
   return {};
 }
@@ -338,7 +344,7 @@ result<void> capture_self() {
   u64 shadow_stack = 0;
   if (sys::arch_prctl(sys::abi::arch_shstk_status, &shadow_stack).ok() && (shadow_stack & 1) != 0)
     return s.why.refuse("the program runs with a shadow stack, which this version does not save");
-  if (s.traced) s.rseq = probe_rseq(s.fs_base);
+  if (s.probes_rseq) s.rseq = probe_rseq(s.fs_base);
   // While this thread waits, the kernel would write the processor's number into its rseq area, and
   // the image would get one number and its checksum another.
   if (s.rseq.address != 0)
@@ -358,11 +364,15 @@ result<void> look_before(session& s) {
   const auto status = read_text("/proc/thread-self/status", text);
   if (!status.ok())
     return s.why.explain(status.error(), "cannot read /proc/thread-self/status (is /proc mounted?)");
+  s.program = proc::status_process(*status).value_or(0);  // for the line
   s.filtered =
       proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp;
   if (s.filtered)
     return s.why.refuse("the program is under seccomp, and its filter may kill it during a "
                         "checkpoint (CKPT_SECCOMP=try tries all the same)");
+  s.program = sys::getpid();
+  s.thread = sys::gettid();
+  s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));
   s.traced = proc::status_tracer(*status).value_or(0) != 0;
   s.umask = proc::status_umask(*status).value_or(022);
   char link[32];
@@ -439,10 +449,19 @@ result<void> run_helper(session& s) {
     while (__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE) == not_started) {
       const sys::abi::timespec bound{0, 1'000'000};
       (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), static_cast<u32>(not_started), &bound);
+      // A starter that was killed has made none, or its number is there by now.
+      const auto ended = sys::wait4(static_cast<int>(starter), nullptr,
+                                    sys::abi::w_all | sys::abi::w_nohang);
+      if (!ended.ok() || *ended == 0) continue;
+      int none = not_started;
+      __atomic_compare_exchange_n(&s.helper, &none, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
     if (!s.helper_alive() && s.turn.get() == phase::starting) {
       (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
-      return s.why.refuse("cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
+      if (s.start_error == errc::none)
+        return s.why.refuse("the helper process died (out of memory, or killed)");
+      return s.why.explain(s.start_error,
+                           "cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
     }
     helper_pid = s.helper;
     (void)sys::prctl(sys::abi::pr_set_ptracer, helper_pid);  // EINVAL where there is no Yama
@@ -450,7 +469,7 @@ result<void> run_helper(session& s) {
     const bool frozen = s.turn.wait_for(phase::self_capture, [&] { return s.helper_alive(); });
     // Nothing else runs now, so nobody else can wait for the starter.
     (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
-    if (!frozen) return s.why.refuse("the helper process died");
+    if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
         s.good = false;
@@ -458,7 +477,7 @@ result<void> run_helper(session& s) {
       }
     s.turn.set(phase::writing);
     if (!s.turn.wait_for(phase::done, [&] { return s.helper_alive(); })) {
-      remove_temporary(s);
+      sweep_after_helper(s);
       return s.why.refuse("the helper process died (out of memory, or killed)");
     }
     if (!s.good) return errc::refused;
@@ -499,9 +518,6 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   auto& s = *new (static_cast<void*>(agent_session_room)) session{};
   s.helper = not_started;
   s.context = &context;
-  s.program = sys::getpid();
-  s.thread = sys::gettid();
-  s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));
   const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
                                               : me.config.continues;
   auto outcome = look_before(s);
@@ -531,12 +547,12 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
 
 // --- restart ---------------------------------------------------------------------------------
 
-[[noreturn]] void fail_restart(const image::handover& h, const report& why) {
+[[noreturn]] void fail_restart(const image::handover& h, const report& why, int to = 2) {
   fixed_text<2600> line;
   line.append("ckpt: ").append(quoted{std::string_view(h.name, h.name_length)}).append(": ");
   line.append(why.line()).append('\n');
   sys::linux_files kernel;
-  (void)sys::write_all(kernel, 2, bytes_of_text(line.view()));
+  (void)sys::write_all(kernel, to, bytes_of_text(line.view()));
   sys::exit_group(125);
 }
 
@@ -568,7 +584,7 @@ void restore_thread(bytes metadata, const state::thread& t, state::signal_frame&
 }
 
 /// Timers with an overrun take their signals for themselves, so what waited is queued after them.
-void restore_timers_and_signals(bytes metadata, i32 saved_tid, const auto& lost) {
+result<void> restore_timers_and_signals(bytes metadata, i32 saved_tid, const auto& lost) {
   const auto& me = state_of_agent;
   const int tid = sys::gettid();
   const i32 saved_pid = image::first<state::process>(metadata).pid;
@@ -598,7 +614,7 @@ void restore_timers_and_signals(bytes metadata, i32 saved_tid, const auto& lost)
   image::for_each<state::interval_timer>(
       metadata, [](const state::interval_timer& t, bytes) { (void)state::restore_timer(t); });
   state::posix_timer found{};
-  queue_signals(metadata, 0, me.home, tid, [&](i32 id) -> const state::posix_timer* {
+  return queue_signals(metadata, 0, me.home, tid, [&](i32 id) -> const state::posix_timer* {
     bool have = false;
     image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
       if (saved.id != id) return;
@@ -623,7 +639,7 @@ void resume(const image::handover& h) {
   if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
   if (auto r = files.restore(); !r.ok()) {
     (void)why.explain(r.error(), "cannot restore the descriptors");
-    fail_restart(h, why);
+    fail_restart(h, why, files.messages());
   }
   me.output.remember();
   me.home = sys::getpid();
@@ -669,7 +685,10 @@ void resume(const image::handover& h) {
   image::for_each<state::resource_limit>(metadata, [](const state::resource_limit& l, bytes) {
     (void)state::restore_limit(l);
   });
-  restore_timers_and_signals(metadata, thread.tid, lost);
+  if (auto r = restore_timers_and_signals(metadata, thread.tid, lost); !r.ok()) {
+    (void)why.explain(r.error(), "cannot queue a pending signal again (RLIMIT_SIGPENDING?)");
+    fail_restart(h, why);
+  }
   me.period.start_again();
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::finish_process_settings(s, lost);

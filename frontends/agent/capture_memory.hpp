@@ -468,8 +468,10 @@ class memory_capture {
       for (u64 i = 0; i < got; i += page_size)
         if (!own_.scratch.contains(at + i) && !is_zero_page(bounce_.data() + i))
           CKPT_TRY(add_page(at + i));
-      // A page that cannot be read lies beyond the end of its file: nothing to save.
-      at += got != 0 ? got : page_size;
+      // Guards and what lies beyond the end of a file are known by now.
+      if (got == 0)
+        return s_.why.refuse("memory at ", hex{at}, " cannot be read (a disk error?)");
+      at += got;
     }
     return {};
   }

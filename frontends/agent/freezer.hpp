@@ -21,8 +21,8 @@ class held_thread {
     if (!seized.ok()) return seized.error();
     held_thread t;
     t.tid_ = tid;
-    const auto stopped = sys::ptrace(sys::abi::ptrace_interrupt, tid, 0, 0);
-    if (!stopped.ok()) return stopped.error();
+    // No tracer can let a running thread go: what cannot be stopped is let go by our end.
+    if (!sys::ptrace(sys::abi::ptrace_interrupt, tid, 0, 0).ok()) sys::exit_group(1);
     return t;
   }
 
@@ -42,9 +42,10 @@ class held_thread {
     return errc::busy;
   }
 
+  /// A thread that is not let go would stand still until we end: so we do.
   // Context: helper
   void release() {
-    if (tid_ != 0) (void)sys::ptrace(sys::abi::ptrace_detach, tid_, 0, 0);
+    if (tid_ != 0 && !sys::ptrace(sys::abi::ptrace_detach, tid_, 0, 0).ok()) sys::exit_group(1);
     tid_ = 0;
   }
 

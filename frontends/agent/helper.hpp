@@ -42,10 +42,7 @@ class helper {
     if (s_.good) {
       const auto written = checkpoint();
       s_.good = written.ok();
-      if (!written.ok()) {
-        (void)s_.why.explain(written.error(), "checkpoint failed");
-        remove_temporary(s_);
-      }
+      if (!written.ok()) (void)s_.why.explain(written.error(), "checkpoint failed");
     }
     s_.turn.set(phase::done);
   }
@@ -86,6 +83,7 @@ class helper {
     CKPT_TRY(describe_process());
     CKPT_TRY(describe_thread());
     CKPT_TRY(describe_files());
+    let_go_of_descriptors();
     CKPT_TRY(memory_.capture_segments());
     CKPT_TRY(memory_.capture_traps());
     CKPT_TRY(memory_.capture_extents());
@@ -173,13 +171,17 @@ class helper {
     t.clear_child_tid = s_.clear_child_tid;
     u64 head = 0;
     u64 length = 0;
-    if (sys::get_robust_list(s_.thread, head, length).ok()) {
+    if (auto r = sys::get_robust_list(s_.thread, head, length); r.ok()) {
       t.robust_list = head;
       t.robust_list_size = static_cast<u32>(length);
+    } else if (r.error() != errc::no_system_call) {
+      return s_.why.explain(r.error(), "cannot read the robust list of thread ", s_.thread);
     }
     char text[64];
-    if (const auto name = read_text(path_of("/comm"), text); name.ok() && !name->empty())
-      t.name = wire::text<16>(name->substr(0, name->size() - 1));
+    const auto name = read_text(path_of("/comm"), text);
+    if (!name.ok() || name->empty())
+      return s_.why.explain(name.ok() ? errc::io : name.error(), "cannot read ", path_.view());
+    t.name = wire::text<16>(name->substr(0, name->size() - 1));
     t.rseq_address = s_.rseq.address;
     t.rseq_size = s_.rseq.size;
     t.rseq_signature = s_.rseq.signature;
@@ -189,6 +191,7 @@ class helper {
 
   /// What only ptrace tells of the triggering thread. It is let go again at once: it waits for us.
   result<void> ask() {
+    s_.probes_rseq = s_.traced;
     if (s_.traced) return nothing_pending();
     auto held = held_thread::seize(s_.thread);
     if (!held.ok())
@@ -202,8 +205,12 @@ class helper {
     if (auto r = held.wait_stopped(); !r.ok())
       return s_.why.explain(r.error(), "thread ", held.tid(), " does not stop");
     sys::abi::rseq_configuration rseq{};
-    if (sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq).ok())
+    const auto asked =
+        sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq);
+    if (asked.ok())
       s_.rseq = {rseq.rseq_abi_pointer, rseq.rseq_abi_size, rseq.signature};
+    else
+      s_.probes_rseq = true;  // a kernel before 5.13: the thread finds out by itself
     CKPT_TRY(peek_signals(held, 0));
     return peek_signals(held, sys::abi::peeksiginfo_shared);
   }
@@ -242,6 +249,15 @@ class helper {
     return files_->capture(s_.metadata, s_.why);
   }
 
+  /// The copies of the program's descriptors hold its pipes open and its locks held for as long as
+  /// the helper lives: whoever waits for the program's end would wait for the disk, too. From here
+  /// on nothing needs them; contents are read through /proc/PID/fd.
+  void let_go_of_descriptors() {
+    const int kept = program_.get();
+    if (kept > 0) (void)sys::close_range(0, static_cast<u32>(kept) - 1);
+    (void)sys::close_range(static_cast<u32>(kept) + 1, ~u32{0});
+  }
+
   /// Deleted files: runs of data, whole pages of the file.
   result<void> describe_contents() {
     u64 object = 0;
@@ -254,7 +270,11 @@ class helper {
       u64 count = 0;
       for (u64 at = 0; at < file.size;) {
         const auto begin = sys::lseek(fd.get(), static_cast<i64>(at), 3 /* SEEK_DATA */);
-        if (!begin.ok()) break;  // ENXIO: only a hole is left
+        constexpr auto only_a_hole_left = static_cast<errc>(6);  // ENXIO
+        if (!begin.ok() && begin.error() == only_a_hole_left) break;
+        if (!begin.ok())
+          return s_.why.explain(begin.error(), "cannot read deleted file on descriptor ",
+                                file.descriptor);
         const auto end = sys::lseek(fd.get(), *begin, 4 /* SEEK_HOLE */);
         const u64 from = page_down(static_cast<u64>(*begin));
         const u64 to = page_up(end.ok() ? static_cast<u64>(*end) : file.size);
@@ -337,12 +357,11 @@ class helper {
     const auto table_room = CKPT_TRY(s_.arena.take(header.table_size + page_size));
     const std::span table(reinterpret_cast<wire::le<u64>*>(table_room.data()),
                           header.table_size / sizeof(u64));
-    const sys::unique_fd fd(CKPT_TRY(create_temporary(s_)));
+    sys::unique_fd fd(CKPT_TRY(create_temporary(s_)));
     image::linux_gather kernel;
     const auto watch = [this]() -> result<void> {
       if (program_alive()) return {};
-      remove_temporary(s_);
-      sys::exit_group(1);
+      return errc::gone;
     };
     threaded_hasher hasher(header.block_size, table);
     if (header.data_size >= worth_a_thread) hasher.start(agent_hasher_stack_end);
@@ -352,13 +371,15 @@ class helper {
       CKPT_TRY(writer.put(s_.metadata.view()));
       CKPT_TRY(writer.pad_to(header.data_offset));
       CKPT_TRY(write_data(writer));
-      return writer.finish(header);
+      if (auto r = writer.finish(header); !r.ok()) return r;
+      return publish(s_, fd, watch);
     }();
-    if (!outcome.ok())
+    if (!outcome.ok()) {
+      if (s_.temporary_exists) remove_temporary(s_);
       return s_.why.explain(outcome.error(), "cannot write ", quoted{s_.final_name.view()});
-    CKPT_TRY(watch());
+    }
     s_.image_size = header.image_size;
-    return publish(s_, fd.get());
+    return {};
   }
 
   template <class Writer>

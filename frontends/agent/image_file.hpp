@@ -25,10 +25,53 @@ inline void name_temporary(session& s) {
   s.temporary_name.append(".ckpt-partial");
 }
 
+/// Whether the temporary name leads to this open file.
 // Context: helper, or the triggering thread when the helper is dead
+inline result<bool> has_temporary_name(session& s, int fd) {
+  sys::abi::stat mine{};
+  sys::abi::stat named{};
+  CKPT_TRY(sys::fstat(fd, mine));
+  const auto found = sys::newfstatat(sys::abi::at_fdcwd, s.temporary_name.c_str(), named,
+                                     sys::abi::at_symlink_nofollow);
+  if (!found.ok() && found.error() != errc::no_entry) return found.error();
+  return found.ok() && mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
+}
+
+/// Removes what a dead writer has left; errc::again when somebody is alive and writes. Who holds the
+/// lock of the file that has the name may remove the name, and nobody else: between two looks at a
+/// name, others may have put another file there.
+// Context: helper, or the triggering thread when the helper is dead
+inline result<void> sweep_temporary(session& s) {
+  const char* name = s.temporary_name.c_str();
+  const auto opened = sys::openat(sys::abi::at_fdcwd, name,
+                                  sys::abi::o_wronly | sys::abi::o_nofollow | sys::abi::o_nonblock |
+                                      sys::abi::o_cloexec);
+  if (!opened.ok() && opened.error() == errc::no_entry) return {};
+  // One that cannot be opened is no file of ours: removed where that is permitted.
+  if (const sys::unique_fd stale(opened.value_or(-1)); stale) {
+    const auto locked = sys::flock(stale.get(), sys::abi::lock_ex | sys::abi::lock_nb);
+    if (!locked.ok() && locked.error() == errc::again) return errc::again;
+    if (!CKPT_TRY(has_temporary_name(s, stale.get()))) return errc::again;
+    return sys::unlinkat(sys::abi::at_fdcwd, name, 0);
+  }
+  return sys::unlinkat(sys::abi::at_fdcwd, name, 0);
+}
+
+/// What the dead helper was writing. It is dead a moment before its lock is.
+// Context: triggering thread, the helper is dead
+inline void sweep_after_helper(session& s) {
+  if (!s.temporary_exists) return;
+  for (int tries = 0; tries < 100; ++tries) {
+    if (const auto r = sweep_temporary(s); r.ok() || r.error() != errc::again) break;
+    (void)sys::nanosleep({0, 1'000'000});
+  }
+  s.temporary_exists = false;
+}
+
+/// While the file is open and so locked.
+// Context: helper
 inline void remove_temporary(session& s) {
-  if (s.temporary_exists)
-    (void)sys::unlinkat(sys::abi::at_fdcwd, s.temporary_name.c_str(), 0);
+  (void)sys::unlinkat(sys::abi::at_fdcwd, s.temporary_name.c_str(), 0);
   s.temporary_exists = false;
 }
 
@@ -42,33 +85,63 @@ inline result<int> create_temporary(session& s) {
   const auto refuse = [&](errc error) {
     return s.why.explain(error, "cannot create ", quoted{s.temporary_name.view()});
   };
-  auto made = sys::openat(sys::abi::at_fdcwd, name, flags, 0700);
-  if (!made.ok() && made.error() == errc::exists) {
-    const sys::unique_fd stale(
-        sys::openat(sys::abi::at_fdcwd, name,
-                    sys::abi::o_wronly | sys::abi::o_nofollow | sys::abi::o_nonblock |
-                        sys::abi::o_cloexec)
-            .value_or(-1));
-    if (stale && !sys::flock(stale.get(), sys::abi::lock_ex | sys::abi::lock_nb).ok())
-      return s.why.refuse("another checkpoint is writing ", quoted{s.final_name.view()});
-    (void)sys::unlinkat(sys::abi::at_fdcwd, name, 0);
+  const auto in_use = [&] {
+    return s.why.refuse("another checkpoint is writing ", quoted{s.final_name.view()});
+  };
+  auto made = result<int>(errc::exists);
+  for (int tries = 0; tries < 2 && !made.ok(); ++tries) {
+    // Before the call: whoever survives looks, wherever this one ends.
+    s.temporary_exists = true;
     made = sys::openat(sys::abi::at_fdcwd, name, flags, 0700);
+    if (made.ok()) break;
+    s.temporary_exists = false;
+    if (made.error() != errc::exists || tries != 0) return refuse(made.error());
+    if (auto r = sweep_temporary(s); !r.ok())
+      return r.error() == errc::again ? in_use() : refuse(r.error());
   }
-  if (!made.ok()) return refuse(made.error());
-  s.temporary_exists = true;
-  (void)sys::flock(*made, sys::abi::lock_ex | sys::abi::lock_nb);
-  if (auto r = sys::fchmod(*made, 0700); !r.ok()) return refuse(r.error());
-  return made;
+  sys::unique_fd file(*made);
+  const auto locked = sys::flock(file.get(), sys::abi::lock_ex | sys::abi::lock_nb);
+  const auto named = has_temporary_name(s, file.get());
+  // Another one may have found it before it was locked, and taken it for a dead one's.
+  if ((!locked.ok() && locked.error() == errc::again) || (named.ok() && !*named)) {
+    s.temporary_exists = false;
+    return in_use();
+  }
+  const auto private_to_owner = sys::fchmod(file.get(), 0700);
+  if (!named.ok() || !private_to_owner.ok()) {
+    remove_temporary(s);
+    return refuse(named.ok() ? private_to_owner.error() : named.error());
+  }
+  return file.release();
 }
 
+/// The same file for reading only, locked without a moment in between: nobody can run an image that
+/// somebody has open for writing.
 // Context: helper
-inline result<void> publish(session& s, int fd) {
-  if (auto r = sys::fdatasync(fd); !r.ok())
-    return s.why.explain(r.error(), "cannot write ", quoted{s.final_name.view()});
+inline result<void> stop_writing(session& s, sys::unique_fd& file) {
+  sys::unique_fd reader(CKPT_TRY(sys::openat(
+      sys::abi::at_fdcwd, s.temporary_name.c_str(),
+      sys::abi::o_rdonly | sys::abi::o_nofollow | sys::abi::o_cloexec)));
+  (void)sys::flock(file.get(), sys::abi::lock_sh | sys::abi::lock_nb);
+  (void)sys::flock(reader.get(), sys::abi::lock_sh | sys::abi::lock_nb);
+  file = std::move(reader);
+  return {};
+}
+
+/// `watch` says whether the image is still wanted when it is on the disk.
+// Context: helper
+template <class Watch>
+result<void> publish(session& s, sys::unique_fd& file, Watch&& watch) {
+  const auto cannot = [&](errc error, std::string_view what) {
+    return s.why.explain(error, what, quoted{s.final_name.view()});
+  };
+  if (auto r = sys::fdatasync(file.get()); !r.ok()) return cannot(r.error(), "cannot write ");
+  CKPT_TRY(watch());
+  if (auto r = stop_writing(s, file); !r.ok()) return cannot(r.error(), "cannot read back ");
   if (auto r = sys::renameat(sys::abi::at_fdcwd, s.temporary_name.c_str(), sys::abi::at_fdcwd,
                              s.final_name.c_str());
       !r.ok())
-    return s.why.explain(r.error(), "cannot create ", quoted{s.final_name.view()});
+    return cannot(r.error(), "cannot create ");
   s.temporary_exists = false;
   const auto whole = s.final_name.view();
   const auto slash = whole.rfind('/');

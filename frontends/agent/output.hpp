@@ -24,10 +24,9 @@ class output {
   void line(std::string_view text, std::string_view log) const {
     fixed_text<2600> out;
     out.append("ckpt: ").append(text).append('\n');
-    sys::linux_files kernel;
     sys::abi::stat st{};
     if (known_ && sys::fstat(2, st).ok() && st.st_dev == device_ && st.st_ino == inode_) {
-      (void)sys::write_all(kernel, 2, bytes_of_text(out.view()));
+      write(2, out.view());
       return;
     }
     if (log.empty()) return;
@@ -39,10 +38,25 @@ class output {
                                             sys::abi::o_noctty | sys::abi::o_nofollow,
                                         0600)
                                 .value_or(-1));
-    if (fd) (void)sys::write_all(kernel, fd.get(), bytes_of_text(out.view()));
+    if (fd) write(fd.get(), out.view());
   }
 
  private:
+  /// A reader that has gone (SIGPIPE) or a file at the limit of its size (SIGXFSZ) costs us the line
+  /// and must not cost the program its life: the signal is ours, so it is taken back.
+  /// Only calls that a seccomp filter is sure to know, while nothing goes wrong.
+  static void write(int fd, std::string_view text) {
+    constexpr u64 ours = u64{1} << (sys::abi::sig_pipe - 1) | u64{1} << (sys::abi::sig_xfsz - 1);
+    u64 mask = 0;
+    (void)sys::rt_sigprocmask(sys::abi::sig_block, &ours, &mask);
+    sys::linux_files kernel;
+    if (!sys::write_all(kernel, fd, bytes_of_text(text)).ok()) {
+      sys::abi::siginfo info{};
+      (void)sys::rt_sigtimedwait(ours, info, {0, 0});
+    }
+    (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &mask, nullptr);
+  }
+
   bool known_ = false;
   u64 device_ = 0;
   u64 inode_ = 0;

@@ -50,10 +50,12 @@ class turn {
 struct session {
   agent::turn turn;
   int helper = 0;   // its pid; the kernel clears it when the helper is gone (CLONE_CHILD_CLEARTID)
+  errc start_error = errc::none;  // why there is no helper
   int program = 0;  // pid of the program, as it sees itself
   int thread = 0;   // tid of the triggering thread
   bool filtered = true;  // a filter (seccomp) may kill for an unusual call; until it is known
   bool traced = false;  // by somebody else, so ptrace is not ours to use
+  bool probes_rseq = false;  // ptrace cannot tell
   rseq_registration rseq;
   fixed_text<16> outer_pid;
   fixed_text<32> proc;  // "/proc/PID", by the number that /proc uses

@@ -83,14 +83,24 @@ class Fault:
 
 
 def disk_full(setup):
-    small = harness.mount_tmpfs(setup, "small", "16m")
+    full(setup, harness.mount_tmpfs(setup, "small", "16m"), "space|ENOSPC")
+
+
+def quota(setup):
+    if not setup.drops:
+        raise harness.Skip("root has no quota")
+    full(setup, harness.mount_tmpfs(setup, "quota", "64m", ",usrquota,usrquota_block_hardlimit=16m"),
+         "quota|EDQUOT")
+
+
+def full(setup, small, why):
     fault = Fault(setup, "grower", (), small / "image.ckpt")
     fault.good()
     (fault.session.cwd / "grow").touch()
     fault.process.wait_output(b"grown\n")
     (fault.session.cwd / "grow").unlink()
     for _ in range(3):
-        fault.bad("space|ENOSPC", re.escape("image.ckpt"))
+        fault.bad(why, re.escape("image.ckpt"))
     free = os.statvfs(small)
     if free.f_bfree * free.f_bsize < 8 << 20:
         raise harness.Failure("what was written is not given back")
@@ -125,6 +135,83 @@ def size_limit(setup):
     limit(fault, "fsize", "unlimited")
     fault.good()
     fault.end()
+
+
+def no_place_for_the_line(setup, how):
+    """The line cannot be written: a file at its limit (SIGXFSZ), a pipe without reader (SIGPIPE). Both
+    signals would end the program, and neither is its own fault."""
+    session = harness.Session(setup)
+    if how == "file":
+        messages = open(session.cwd / "messages", "wb")
+        setup.give(session.cwd)
+    else:
+        reader, writer = os.pipe()
+        messages = os.fdopen(writer, "wb")
+    process = session.start(session.victim("tick"), "-c", stderr=messages)
+    harness.checkpoint_and_continue(process, session.image)
+    before = harness.identity(session.image)
+    if how == "file":
+        soft = "0"
+        status, _, err = setup.run(["prlimit", f"--fsize={soft}:", "--pid", str(process.pid)],
+                                   session.cwd)
+        if status != 0:
+            raise harness.Skip(f"prlimit: {err!r}")
+    else:
+        os.close(reader)
+        session.image.unlink()
+        session.image.mkdir()       # so that there is something to say
+        before = harness.identity(session.image)
+    messages.close()
+    for _ in range(3):
+        process.signal(harness.TRIGGER)
+        time.sleep(0.1)
+        worked = process.work()
+        process.wait_until(lambda: process.work() > worked + 0.02, "it goes on working")
+    if harness.identity(session.image) != before:
+        raise harness.Failure("an image")
+    pending = harness.read_proc(process.pid, "status")
+    if not re.search(r"^ShdPnd:\s*0+$", pending, re.M) or not re.search(r"^SigPnd:\s*0+$", pending, re.M):
+        raise harness.Failure(f"signals are pending: {pending}")
+    session.stop()
+    status = process.wait()
+    if status != 0 or process.out.all() != b"ready\nok\n":
+        raise harness.Failure(f"at the end: status {status}, {process.out.all()!r}")
+
+
+def two_writers(setup):
+    """Programs that have been given one name write by turns or say that somebody else does; what lies
+    under the name is always whole."""
+    session = harness.Session(setup)
+    command = [setup.ckpt, "-c", "-n", "image.ckpt", *session.victim("tick", "8")]
+    processes = [session.launch(command) for _ in range(3)]
+    refused = 0
+    for number in range(25):
+        before = harness.identity(session.image)
+        said = [process.err.seen() for process in processes]
+        for process in processes:
+            time.sleep(setup.random.choice((0, 0, 0.002)))
+            process.signal(harness.TRIGGER)
+        processes[0].wait_until(lambda: harness.identity(session.image) != before, "an image")
+        # All have answered when nobody writes any more.
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            time.sleep(0.03)
+            if not any("partial" in name for name in os.listdir(session.cwd)):
+                break
+        harness.check_image(setup, session.image)
+        status, _, err = setup.run([setup.readckpt, "verify", session.image], session.cwd)
+        if status != 0:
+            raise harness.Failure(f"round {number}: {err}")
+        for process, seen in zip(processes, said):
+            for line in process.err.seen()[len(seen):].decode().splitlines():
+                harness.expect_line(f"round {number}", line, "another checkpoint is writing")
+                refused += 1
+    if refused == 0:
+        raise harness.Failure("they never met")
+    session.stop()
+    for process in processes:
+        if process.wait() != 0 or process.out.all() != b"ready\nok\n":
+            raise harness.Failure(f"at the end: {process.status}, {process.out.all()!r}")
 
 
 def unwritable(setup):
@@ -187,11 +274,15 @@ def no_descriptor(setup):
 def body(setup):
     harness.run_cases(setup, [
         ("file size limit", lambda: size_limit(setup)),
+        ("a message to a file at its limit", lambda: no_place_for_the_line(setup, "file")),
+        ("a message to a pipe without reader", lambda: no_place_for_the_line(setup, "pipe")),
+        ("two programs, one name", lambda: two_writers(setup)),
         ("unwritable directory", lambda: unwritable(setup)),
         ("directory gone", lambda: vanished(setup)),
         ("the name is a directory", lambda: name_is_directory(setup)),
         ("no descriptor left", lambda: no_descriptor(setup)),
         ("disk full", lambda: disk_full(setup)),
+        ("quota", lambda: quota(setup)),
         ("read-only file system", lambda: read_only(setup)),
     ])
 

@@ -95,6 +95,7 @@ class Reader:
         self._data = bytearray()
         self._changed = threading.Condition()
         self._closed = False
+        self.closed_at = None   # time.monotonic_ns() at the end of file
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
@@ -110,6 +111,8 @@ class Reader:
             with self._changed:
                 self._data += piece
                 self._closed = not piece
+                if not piece:
+                    self.closed_at = time.monotonic_ns()
                 self._changed.notify_all()
             if not piece:
                 os.close(self._read)
@@ -391,13 +394,13 @@ class Setup:
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def mount_tmpfs(setup, name, size):
+def mount_tmpfs(setup, name, size, more=""):
     """A small file system of memory, in a mount namespace of our own: it cannot outlive the test."""
     if os.geteuid() != 0:
         raise Skip("mounting needs root")
     clone_newns, ms_rec, ms_private = 0x00020000, 1 << 14, 1 << 18
     where = setup.directory(name)
-    data = f"size={size},mode=1777".encode()
+    data = f"size={size},mode=1777{more}".encode()
     if (LIBC.unshare(clone_newns) != 0 or
             LIBC.mount(None, b"/", None, ms_rec | ms_private, None) != 0 or
             LIBC.mount(b"tmpfs", str(where).encode(), b"tmpfs", 0, data) != 0):

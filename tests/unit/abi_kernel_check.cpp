@@ -184,6 +184,7 @@ CKPT_SAME(sig_alrm, SIGALRM);
 CKPT_SAME(sig_chld, SIGCHLD);
 CKPT_SAME(sig_stop, SIGSTOP);
 CKPT_SAME(sig_tstp, SIGTSTP);
+CKPT_SAME(sig_xfsz, SIGXFSZ);
 CKPT_SAME(sa_nocldstop, SA_NOCLDSTOP);
 CKPT_SAME(sa_siginfo, SA_SIGINFO);
 CKPT_SAME(sa_restorer, SA_RESTORER);

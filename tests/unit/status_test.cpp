@@ -49,6 +49,7 @@ std::string own_status() {
 TEST_CASE("each line is read in its own base") {
   STATIC_REQUIRE(status_field(example, "State").value() == "S (sleeping)");
   STATIC_REQUIRE(status_field(example, "Uid").value() == "1000\t1000\t1000\t1000");
+  STATIC_REQUIRE(status_process(example).value() == 4711);
   STATIC_REQUIRE(status_umask(example).value() == 027);
   STATIC_REQUIRE(status_tracer(example).value() == 99);
   STATIC_REQUIRE(status_threads(example).value() == 3);

@@ -21,6 +21,10 @@ namespace ckpt::proc {
 [[nodiscard]] constexpr result<u32> status_umask(std::string_view text) {
   return number_of<u32>(text, "Umask", 8);
 }
+/// The process's number for whoever reads this /proc.
+[[nodiscard]] constexpr result<int> status_process(std::string_view text) {
+  return number_of<int>(text, "Tgid");
+}
 /// 0: nobody.
 [[nodiscard]] constexpr result<int> status_tracer(std::string_view text) {
   return number_of<int>(text, "TracerPid");

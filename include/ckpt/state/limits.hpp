@@ -36,7 +36,9 @@ static_assert(wire::laid_out_in<resource_limit, 24>());
 inline result<void> capture_limits(format::metadata_builder& out) {
   for (u32 i = 0; i < sys::abi::rlimit_count; ++i) {
     sys::abi::rlimit64 now{};
-    if (!sys::prlimit64(static_cast<int>(i), nullptr, &now).ok()) continue;
+    const auto known = sys::prlimit64(static_cast<int>(i), nullptr, &now);
+    if (!known.ok() && known.error() == errc::invalid) continue;  // not in this kernel
+    CKPT_TRY(known);
     resource_limit l{};
     l.resource = i;
     l.soft = now.soft;

@@ -71,7 +71,7 @@ inline constexpr u32 mfd_cloexec = 1;
 inline constexpr int signal_count = 64;
 inline constexpr int sig_hup = 1, sig_trap = 5, sig_kill = 9, sig_usr1 = 10, sig_segv = 11,
                      sig_usr2 = 12, sig_pipe = 13, sig_alrm = 14, sig_chld = 17, sig_stop = 19,
-                     sig_tstp = 20, sig_vtalrm = 26, sig_prof = 27;
+                     sig_tstp = 20, sig_xfsz = 25, sig_vtalrm = 26, sig_prof = 27;
 inline constexpr i32 si_kernel = 0x80;
 inline constexpr u64 sa_nocldstop = 1, sa_siginfo = 4, sa_restorer = 0x04000000,
                      sa_onstack = 0x08000000, sa_restart = 0x10000000, sa_nodefer = 0x40000000;

@@ -47,6 +47,9 @@ inline result<int> openat(int dir, const char* path, int flags, u32 mode = 0) {
   return checked<int>(invoke(__NR_openat, dir, path, flags, mode));
 }
 inline result<void> close(int fd) { return checked<void>(invoke(__NR_close, fd)); }
+inline result<void> close_range(u32 first, u32 last) {
+  return checked<void>(invoke(__NR_close_range, first, last, 0));
+}
 inline result<u64> read(int fd, void* to, u64 n) {
   return checked<u64>(invoke(__NR_read, fd, to, n));
 }

@@ -292,8 +292,12 @@ class files_capture {
     std::string_view path = *link;
     if (e.kind == file_kind::regular) {
       sys::abi::stat named{};
-      if (!sys::newfstatat(sys::abi::at_fdcwd, link_, named, 0).ok() ||
-          named.st_ino != e.st.st_ino || named.st_dev != e.st.st_dev) {
+      const auto found = sys::newfstatat(sys::abi::at_fdcwd, link_, named, 0);
+      constexpr auto no_directory = static_cast<errc>(20);  // ENOTDIR
+      if (!found.ok() && found.error() != errc::no_entry && found.error() != errc::access &&
+          found.error() != no_directory)
+        return why.explain(found.error(), "cannot look at the file of descriptor ", e.fd);
+      if (!found.ok() || named.st_ino != e.st.st_ino || named.st_dev != e.st.st_dev) {
         f.kind = file_kind::deleted;  // hidden or replaced: its name leads elsewhere
         e.kind = file_kind::deleted;
       } else {
@@ -335,9 +339,16 @@ class files_capture {
     const sys::unique_fd copy(ends[0]);
     const sys::unique_fd into(ends[1]);
     (void)sys::fcntl(into.get(), f_setpipe_sz, static_cast<long>(p.capacity.get()));
+    // A copy that is shorter than the pipe's content is no copy.
+    constexpr unsigned long fionread = 0x541b;
+    i32 held = 0;
+    if (auto r = sys::ioctl(from.get(), fionread, &held); !r.ok()) return cannot(r.error());
     const auto teed = sys::checked<u64>(
         sys::invoke(__NR_tee, from.get(), into.get(), p.capacity.get(), 2 /* SPLICE_F_NONBLOCK */));
-    if (!teed.ok() && teed.error() != errc::again) return cannot(teed.error());
+    if (held > 0 && !teed.ok()) return cannot(teed.error());
+    if (teed.value_or(0) != static_cast<u64>(held))
+      return why.refuse("the pipe on descriptor ", e.fd, " holds ", held, " bytes, of which only ",
+                        teed.value_or(0), " can be copied (a limit on pipes, pipe-user-pages-soft?)");
     std::byte buffer[4096];
     for (u64 left = teed.value_or(0); left > 0;) {
       const auto got = sys::read(copy.get(), buffer, sizeof buffer);

@@ -36,14 +36,18 @@ class files_restore {
     CKPT_TRY(close_all_others());
     CKPT_TRY(make_pipes());
     CKPT_TRY(each_file([&](const open_file& f, std::string_view path) { return open(f, path); }));
-    for (const int fd : parked_)
-      if (fd >= 0) (void)sys::close(fd);
+    for (int& fd : parked_)
+      if (fd >= 0) (void)sys::close(std::exchange(fd, -1));
     for (u32 i = 0; i < pipe_count_; ++i) {
       (void)sys::close(pipes_[i].reader);
       (void)sys::close(pipes_[i].writer);
     }
     return restore_locks();
   }
+
+  /// Where whoever restarts looks for messages, while 2 is closed or already the program's.
+  // Context: agent, in restored memory
+  [[nodiscard]] int messages() const { return parked_[2] >= 0 ? parked_[2] : 2; }
 
  private:
   template <class Visitor>
@@ -111,11 +115,11 @@ class files_restore {
     return why_.refuse("file ", quoted{path}, " was replaced by another", cure);
   }
 
-  /// A copy under a number that the program does not use; -1 when there is nothing to copy.
-  int park(int fd) {
+  /// A copy under a number that the program does not use.
+  result<int> park(int fd) {
     for (i32 from = 0;;) {
       const auto copy = sys::fcntl(fd, sys::abi::f_dupfd_cloexec, from);
-      if (!copy.ok()) return -1;
+      if (!copy.ok()) return copy.error();
       const int number = static_cast<int>(*copy);
       if (!is_wanted(number)) return number;
       (void)sys::close(number);
@@ -125,7 +129,14 @@ class files_restore {
 
   /// 0, 1 and 2 of whoever restarts.
   result<void> park_outside() {
-    for (int fd = 0; fd <= 2; ++fd) parked_[fd] = park(fd);
+    constexpr auto closed = static_cast<errc>(9);  // EBADF
+    for (int fd = 0; fd <= 2; ++fd) {
+      const auto copy = park(fd);
+      if (!copy.ok() && copy.error() != closed)
+        return why_.explain(copy.error(), "cannot put descriptor ", fd,
+                            " aside (is RLIMIT_NOFILE too low?)");
+      parked_[fd] = copy.value_or(-1);
+    }
     return {};
   }
 
@@ -153,8 +164,9 @@ class files_restore {
     (void)sys::fcntl(writer.get(), sys::abi::f_setfl, sys::abi::o_nonblock);
     sys::linux_files kernel;
     CKPT_TRY(sys::write_all(kernel, writer.get(), content));
-    const internal_pipe made{p.inode, park(reader.get()), park(writer.get())};
-    if (made.reader < 0 || made.writer < 0) return errc::no_memory;
+    internal_pipe made{p.inode, -1, -1};
+    made.reader = CKPT_TRY(park(reader.get()));
+    made.writer = CKPT_TRY(park(writer.get()));
     pipes_[pipe_count_++] = made;
     return {};
   }
