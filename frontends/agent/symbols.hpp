@@ -24,6 +24,7 @@ CKPT_HIDDEN void trigger_restorer();
 CKPT_HIDDEN long start_task(ckpt::u64 flags, void* stack_end, int* parent_tid, int* child_tid,
                             void (*function)(void*), void* argument);
 CKPT_HIDDEN void agent_resume();
+CKPT_HIDDEN void agent_begin_alone();
 
 CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
 CKPT_HIDDEN void resume_main(const ckpt::image::handover*);
