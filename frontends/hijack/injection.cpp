@@ -55,7 +55,7 @@ result<void> to_first_instruction(tracee& t) {
   return s.kind == stop_kind::system_call ? result<void>{} : errc::invalid;
 }
 
-/// How long a call by hand may fail is known: every one of them returns at once.
+/// On memory of its own: the program's stack may be as small as its limit allows.
 constexpr u64 stack_for_constructors = 128 * 1024;
 
 result<agent::injected> run_constructors(tracee& t, remote_caller& caller,

@@ -189,20 +189,6 @@ std::vector<std::byte> shared_object::relocated(const segment& s, u64 base) cons
 
 namespace {
 
-/// A place for the whole object, away from where the heap grows: the program may rely on brk(2).
-result<u64> reserve(const shared_object& object, remote_caller& caller) {
-  constexpr u64 room_for_heap = u64{64} << 30;
-  const auto ask = [&](u64 hint) {
-    return caller.system_call(SYS_mmap, hint, object.length(), PROT_NONE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  };
-  const u64 heap = CKPT_TRY(caller.system_call(SYS_brk, 0));
-  const u64 place = CKPT_TRY(ask(0));
-  if (!range{heap, heap + room_for_heap}.contains(place)) return place;
-  CKPT_TRY(caller.system_call(SYS_munmap, place, object.length()));
-  return ask(heap + room_for_heap);
-}
-
 result<void> map_segment(const shared_object& object, const shared_object::segment& s, u64 base,
                          int fd, tracee& t, remote_caller& caller) {
   const range memory{base + s.memory.begin, base + s.memory.end};
@@ -232,7 +218,10 @@ result<u64> map(const shared_object& object, tracee& t, remote_caller& caller,
   if (!opened.ok()) return why.explain(opened.error(), "it cannot open ", quoted{path});
   const int fd = static_cast<int>(*opened);
   const auto mapped = [&]() -> result<u64> {
-    const u64 base = CKPT_TRY(reserve(object, caller));
+    // One reservation, so that no other mapping of the process comes between the segments. It lies
+    // where the kernel puts the libraries of others, away from heap and stack.
+    const u64 base = CKPT_TRY(caller.system_call(SYS_mmap, 0, object.length(), PROT_NONE,
+                                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     for (const auto& s : object.segments()) CKPT_TRY(map_segment(object, s, base, fd, t, caller));
     if (const range relro = object.read_only_after_relocation(); !relro.empty())
       CKPT_TRY(caller.system_call(SYS_mprotect, base + relro.begin, relro.length(), PROT_READ));
