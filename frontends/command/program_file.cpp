@@ -34,9 +34,9 @@ std::string resolve(const std::string& name, int& error) {
   error = ENOENT;
   for (;;) {
     const auto end = rest.find(':');
-    std::string directory(rest.substr(0, end));
-    if (directory.empty()) directory = ".";
-    const std::string candidate = directory + "/" + name;
+    const std::string_view directory = rest.substr(0, end);
+    std::string candidate(directory.empty() ? "." : directory);
+    candidate.append("/").append(name);
     const int found = executable_error(candidate);
     if (found == 0) {
       error = 0;
@@ -71,7 +71,10 @@ std::string name_for_env(const std::string& interpreter, const char* rest) {
 
 program_kind kind_of(const std::string& path, program_file& found, int depth) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return program_kind::dynamic;  // executable but not readable: the kernel will see
+  if (fd < 0) {
+    if (errno == EMFILE || errno == ENFILE) found.error = errno;
+    return program_kind::dynamic;  // executable but not readable: the kernel will see
+  }
   char head[4096] = {};
   const ssize_t size = read(fd, head, sizeof head - 1);
   const auto done = [fd](program_kind kind) {
@@ -107,6 +110,9 @@ program_file find_program(const std::string& name) {
   program_file found;
   found.path = resolve(name, found.error);
   if (found.error == 0) found.kind = kind_of(found.path, found, 0);
+  // execvp(3) gives what the kernel does not know to the shell.
+  if (found.kind == program_kind::not_elf && found.error == 0)
+    found.kind = kind_of("/bin/sh", found, 5);
   return found;
 }
 

@@ -9,6 +9,7 @@
 #include "launch.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -70,7 +71,7 @@ void close_all_but(int first, int second) {
 class witness {
  public:
   /// Whoever has said nothing more than `begun` when it is gone was killed at its work.
-  bool start(int err, const launch_plan& plan) {
+  bool start(int err, const launch_plan& plan, pid_t program) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return false;
     pid_ = fork();
@@ -78,7 +79,7 @@ class witness {
       close_all_but(err, ends[0]);
       char last = 0, next = 0;
       while (read(ends[0], &next, 1) == 1) last = next;
-      if (last == begun)
+      if (last == begun && has_ended(program))
         say(err, plan.program,
             "the process that puts the agent into it was killed, and so was the program; start it "
             "again");
@@ -98,6 +99,13 @@ class witness {
 
  private:
   static constexpr char begun = 'b', done = 'd';
+
+  /// The kernel kills the program when its tracer ends; a moment later it is dead.
+  static bool has_ended(pid_t program) {
+    constexpr int a_second = 1000;
+    pollfd ended{static_cast<int>(syscall(SYS_pidfd_open, program, 0)), POLLIN, 0};
+    return ended.fd < 0 || poll(&ended, 1, a_second) != 0;
+  }
   void tell(char what) {
     // A witness that was killed is not missed: SIGPIPE is blocked, as all signals are.
     if (write(pipe_, &what, 1) != 1) return;
@@ -138,7 +146,7 @@ result<void> wait_for_exec(tracee& t) {
   char leave = 0;
   if (read(channel, &leave, 1) != 1) _exit(0);  // the program's process is gone
   witness guard;
-  int error = guard.start(err, plan) ? 0 : errno;
+  int error = guard.start(err, plan, program) ? 0 : errno;
   tracee t;
   if (error == 0) {
     guard.begin();
@@ -155,7 +163,8 @@ result<void> wait_for_exec(tracee& t) {
   if (outcome.ok()) {
     const pid_t adopted = getppid() == program ? getpid() : 0;
     outcome = put_into_new_program(t, plan.agent, plan.options, adopted, why);
-    if (!outcome.ok() && t.tid() != 0) {
+    if (outcome.ok()) outcome = t.survive_me();
+    if (!outcome.ok() && !t.dead()) {
       (void)why.explain(outcome.error(), "it is statically linked, and the agent cannot be put into it");
       say(err, plan.program, why.line());
       end_new_program(t, own_failure);
@@ -210,29 +219,24 @@ bool children_share_namespace() {
 }
 
 /// The tracer's number, or an errno.
-result<pid_t> start_tracer(const launch_plan& plan, int (&channel)[2]) {
+result<pid_t> start_tracer(const launch_plan& plan, const int (&channel)[2]) {
   const adopts_nobody orphans;
   const pid_t program = getpid();
-  int numbers[2];
-  if (pipe2(numbers, O_CLOEXEC) != 0) return static_cast<errc>(errno);
   // Without a signal at its end: one that is blocked would stay pending for the program.
   const auto intermediate = static_cast<pid_t>(syscall(SYS_clone, 0, 0, 0, 0, 0));
-  const int clone_error = errno;
+  if (intermediate < 0) return static_cast<errc>(errno);
   if (intermediate == 0) {
     const pid_t tracer = fork();
     if (tracer == 0) trace_program(plan, program, channel[1]);
     const int told = tracer < 0 ? -errno : tracer;
-    _exit(write(numbers[1], &told, sizeof told) == static_cast<ssize_t>(sizeof told) ? 0 : 1);
+    _exit(send(channel[1], &told, sizeof told, MSG_NOSIGNAL) < 0);
   }
-  close(numbers[1]);
-  int told = -EAGAIN;
-  if (intermediate > 0) {
-    if (read(numbers[0], &told, sizeof told) != static_cast<ssize_t>(sizeof told)) told = -EAGAIN;
-    while (waitpid(intermediate, nullptr, __WALL) < 0 && errno == EINTR) {
-    }
+  close(channel[1]);
+  int told = 0;
+  const ssize_t got = recv(channel[0], &told, sizeof told, MSG_WAITALL);
+  while (waitpid(intermediate, nullptr, __WALL) < 0 && errno == EINTR) {
   }
-  close(numbers[0]);
-  if (intermediate < 0) return static_cast<errc>(clone_error);
+  if (got != static_cast<ssize_t>(sizeof told)) return errc::gone;
   if (told < 0) return static_cast<errc>(-told);
   return told;
 }
@@ -248,11 +252,11 @@ result<void> inject_at_exec(const launch_plan& plan, report& why) {
     return why.explain(static_cast<errc>(errno), "cannot make a pair of sockets");
   for (int& end : channel) end = out_of_the_way(end);
   const all_signals_blocked signals;
-  const auto tracer = start_tracer(plan, channel);
-  close(channel[1]);
   const sys::unique_fd ours(channel[0]);
+  const auto tracer = start_tracer(plan, channel);
   if (!tracer.ok())
-    return why.explain(tracer.error(), "cannot start the process that puts the agent into it");
+    return why.explain(tracer.error(), "cannot start the process that puts the agent into it (a "
+                       "limit on processes, RLIMIT_NPROC?)");
   (void)prctl(PR_SET_PTRACER, *tracer, 0, 0, 0);  // EINVAL where there is no Yama
   int error = EIO;
   const char leave = 0;

@@ -4,6 +4,7 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -37,6 +38,10 @@ void tracee::release() {
   tid_ = 0;
 }
 
+result<void> tracee::survive_me() {
+  return traced(PTRACE_SETOPTIONS, tid_, 0, long{PTRACE_O_TRACESYSGOOD});
+}
+
 result<stop> tracee::wait() {
   int status = 0;
   while (waitpid(tid_, &status, __WALL) < 0)
@@ -52,6 +57,19 @@ result<stop> tracee::wait() {
     case PTRACE_EVENT_EXEC: return stop{stop_kind::exec, 0};
     default: return stop{stop_kind::group, signal};
   }
+}
+
+bool tracee::dead() {
+  // A task that SIGKILL takes out of its stop needs a moment to the end.
+  for (int tries = 0; tid_ != 0 && tries < 1000; ++tries) {
+    int status = 0;
+    const pid_t got = waitpid(tid_, &status, __WALL | WNOHANG);
+    if ((got == tid_ && !WIFSTOPPED(status)) || (got < 0 && errno == ECHILD)) tid_ = 0;
+    // Still as it was: an error of another kind.
+    if (got == 0 && trace(PTRACE_PEEKUSER, tid_, 0, 0).ok()) return false;
+    if (tid_ != 0) usleep(1000);
+  }
+  return tid_ == 0;
 }
 
 result<void> tracee::go_on(int signal) { return traced(PTRACE_CONT, tid_, 0, long{signal}); }

@@ -40,10 +40,14 @@ class tracee {
   /// `options` are PTRACE_O_*; system call stops are always told from signals.
   result<void> seize(pid_t tid, long options);
   void release();
+  /// From here on the thread goes on by itself should this process be killed.
+  result<void> survive_me();
   [[nodiscard]] pid_t tid() const { return tid_; }
 
   /// Waits for the next stop. `ended` when the thread is gone.
   result<stop> wait();
+  /// Whether an error came from its death, which ptrace calls ESRCH like much else.
+  bool dead();
   result<void> go_on(int signal = 0);                 // to the next event or signal
   result<void> go_on_to_system_call(int signal = 0);  // … or the next entry or exit
   result<void> stay_stopped();                        // job control has stopped it, and it remains so

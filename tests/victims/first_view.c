@@ -20,6 +20,10 @@ extern char** environ;
 
 static FILE* out;
 
+#ifdef ROOM
+char room[ROOM];
+#endif
+
 static void strings(const char* what, char** list) {
   for (; *list != NULL; ++list) fprintf(out, "%s %p %s\n", what, (void*)*list, *list);
 }
