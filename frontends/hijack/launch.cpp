@@ -143,6 +143,8 @@ result<void> wait_for_exec(tracee& t) {
   const int err = fcntl(2, F_DUPFD_CLOEXEC, 3);
   close_all_but(err, channel);
 
+  const int number = getpid();
+  (void)send(channel, &number, sizeof number, MSG_NOSIGNAL);
   char leave = 0;
   if (read(channel, &leave, 1) != 1) _exit(0);  // the program's process is gone
   witness guard;
@@ -228,8 +230,9 @@ result<pid_t> start_tracer(const launch_plan& plan, const int (&channel)[2]) {
   if (intermediate == 0) {
     const pid_t tracer = fork();
     if (tracer == 0) trace_program(plan, program, channel[1]);
-    const int told = tracer < 0 ? -errno : tracer;
-    _exit(send(channel[1], &told, sizeof told, MSG_NOSIGNAL) < 0);
+    const int error = -errno;  // otherwise the tracer itself says its number
+    if (tracer < 0) (void)send(channel[1], &error, sizeof error, MSG_NOSIGNAL);
+    _exit(0);
   }
   close(channel[1]);
   int told = 0;

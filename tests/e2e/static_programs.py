@@ -22,6 +22,7 @@ VALUE = {"VICTIM_VALUE": "kept = all"}
 # Nothing random in the address space, so that two runs can be compared address by address.
 FIXED = ["setarch", "-R"]
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_MDWE = 65
 
 
 def in_python(text, words):
@@ -70,9 +71,11 @@ SURROUNDINGS = {
     "it adopts orphans": lambda words: in_python(
         f"ctypes.CDLL(None).prctl({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)", words),
     "three descriptors and a spare one": lambda words: shell("ulimit -n 6", words),
+    "no memory both writable and executable": lambda words: in_python(
+        f"ctypes.CDLL(None).prctl({PR_SET_MDWE}, 1, 0, 0, 0)", words),
     "a small stack": lambda words: shell("ulimit -s 256", words),
     "an unlimited stack": lambda words: shell("ulimit -s unlimited", words),
-    "another umask and nice value": lambda words: shell("umask 0123", words),
+    "another umask": lambda words: shell("umask 0123", words),
 }
 
 
