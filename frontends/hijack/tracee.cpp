@@ -33,6 +33,8 @@ result<void> tracee::seize(pid_t tid, long options) {
   return {};
 }
 
+result<void> tracee::interrupt() { return traced(PTRACE_INTERRUPT, tid_, 0, 0); }
+
 void tracee::release() {
   if (tid_ != 0) (void)trace(PTRACE_DETACH, tid_, 0, 0);
   tid_ = 0;
@@ -125,6 +127,8 @@ result<void> tracee::poke(remote_ptr<u64> at, u64 word) const {
 result<void> borrowed_thread::take() {
   const pid_t tid = tracee_.tid();
   registers_ = CKPT_TRY(tracee_.get_registers());
+  // It will not go on from this stop, where the kernel would see to that.
+  make_interrupted_call_again(registers_);
   // As large as the kernel has it on any processor; it says how much it was.
   vectors_.resize(64 * 1024);
   iovec where{vectors_.data(), vectors_.size()};

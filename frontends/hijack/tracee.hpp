@@ -39,6 +39,8 @@ class tracee {
 
   /// `options` are PTRACE_O_*; system call stops are always told from signals.
   result<void> seize(pid_t tid, long options);
+  /// Asks for a stop; wait() then sees a group stop.
+  result<void> interrupt();
   void release();
   /// From here on the thread goes on by itself should this process be killed.
   result<void> survive_me();

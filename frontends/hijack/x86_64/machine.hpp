@@ -28,6 +28,23 @@ inline u64 stack_pointer(const registers& r) { return r.rsp; }
 /// False for a thread that runs 32-bit code.
 inline bool runs_native_code(const registers& r) { return r.cs == 0x33; }
 
+/// A system call that the stop has interrupted is made again, as the kernel would do it where no
+/// handler runs. Source: arch/x86/kernel/signal.c, arch_do_signal_or_restart.
+inline void make_interrupted_call_again(registers& r) {
+  constexpr i64 restart_sys = -512, restart_no_intr = -513, restart_no_hand = -514,
+                restart_block = -516;
+  if (static_cast<i64>(r.orig_rax) < 0) return;
+  switch (static_cast<i64>(r.rax)) {
+    case restart_sys:
+    case restart_no_intr:
+    case restart_no_hand: r.rax = r.orig_rax; break;
+    case restart_block: r.rax = SYS_restart_syscall; break;
+    default: return;
+  }
+  r.rip -= system_call_instruction.size();
+  r.orig_rax = ~u64{0};
+}
+
 /// orig_rax is what tells the kernel to make an interrupted call again: never one of ours.
 inline void prepare_system_call(registers& r, u64 instruction, u64 number,
                                 const std::array<u64, 6>& arguments) {
