@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What kind of program a command line starts: found as a shell finds it, its interpreter followed,
-// its ELF header read, so that what LD_PRELOAD cannot reach is refused before it runs unprotected.
+// its ELF header read, so that no program runs without the agent for want of a loader, and what cannot have it is refused.
 #pragma once
 
 #include <string>
