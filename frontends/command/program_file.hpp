@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // What kind of program a command line starts: found as a shell finds it, its interpreter followed,
-// its ELF header read, so that no program runs without the agent for want of a loader, and what cannot have it is refused.
+// its ELF header read, so that the agent takes the right road into it, and what cannot have it is
+// refused.
 #pragma once
 
 #include <string>
