@@ -24,8 +24,7 @@ result<u64> initial_auxiliary(const tracee& t, remote_ptr<u64> stack, u64 type) 
       first = i;
       const u64 at = (stack + i).address();
       filled = (page_size - at % page_size) / sizeof(u64);
-      CKPT_TRY(t.read(remote_address(at),
-                      std::as_writable_bytes(std::span(words.data(), filled))));
+      CKPT_TRY(t.read(remote_address(at), std::as_writable_bytes(std::span(words.data(), filled))));
     }
     return words[i - first];
   };
@@ -39,8 +38,7 @@ result<u64> initial_auxiliary(const tracee& t, remote_ptr<u64> stack, u64 type) 
 }
 
 result<void> find_call_site(const tracee& t, const registers& at_entry, call_site& site) {
-  const auto vdso =
-      initial_auxiliary(t, remote_ptr<u64>(stack_pointer(at_entry)), AT_SYSINFO_EHDR);
+  const auto vdso = initial_auxiliary(t, remote_ptr<u64>(stack_pointer(at_entry)), AT_SYSINFO_EHDR);
   if (vdso.ok() && *vdso != 0)
     for (u64 page = 0; page < 4; ++page)
       if (site.find(remote_address(*vdso + page * page_size), page_size).ok()) return {};

@@ -4,8 +4,8 @@
 //   intermediate   makes the tracer and ends, so that the tracer is nobody's child
 //   tracer         holds the program by ptrace over its execve, puts the agent in, lets go
 //   witness        the tracer's child, which says so when the tracer is killed at its work
-// A tracer that dies takes the program with it (PTRACE_O_EXITKILL): none of its instructions has run
-// yet, and half an agent in it would be worse.
+// A tracer that dies takes the program with it (PTRACE_O_EXITKILL): none of its instructions has
+// run yet, and half an agent in it would be worse.
 #include "launch.hpp"
 
 #include <fcntl.h>
@@ -54,7 +54,8 @@ void close_all_but(int first, int second) {
   const auto close_from = [](unsigned from, unsigned to) {
     if (from > to || syscall(SYS_close_range, from, to, 0) == 0) return;
     const long most = sysconf(_SC_OPEN_MAX);
-    for (long fd = from; fd <= static_cast<long>(to) && fd < most; ++fd) close(static_cast<int>(fd));
+    for (long fd = from; fd <= static_cast<long>(to) && fd < most; ++fd)
+      close(static_cast<int>(fd));
   };
   if (first >= 0 && second >= 0) {
     if (low > 0) close_from(0, low - 1);
@@ -121,10 +122,16 @@ result<void> wait_for_exec(tracee& t) {
   for (;;) {
     const stop s = CKPT_TRY(t.wait());
     switch (s.kind) {
-      case stop_kind::exec: return {};
-      case stop_kind::ended: return errc::gone;
-      case stop_kind::signal: CKPT_TRY(t.go_on(s.number)); break;
-      case stop_kind::system_call: CKPT_TRY(t.go_on()); break;
+      case stop_kind::exec:
+        return {};
+      case stop_kind::ended:
+        return errc::gone;
+      case stop_kind::signal:
+        CKPT_TRY(t.go_on(s.number));
+        break;
+      case stop_kind::system_call:
+        CKPT_TRY(t.go_on());
+        break;
       case stop_kind::group:
         if (s.number == SIGTRAP)
           CKPT_TRY(t.go_on());
@@ -136,9 +143,7 @@ result<void> wait_for_exec(tracee& t) {
 }
 
 [[noreturn]] void trace_program(const launch_plan& plan, pid_t program, int channel) {
-  // Signals are blocked since before this process was there. What the terminal or a shell sends to
-  // the program's group is not for it, and its directory may be unmounted.
-  setsid();
+  // Signals are blocked since before this process was there. The directory may be unmounted.
   if (chdir("/") != 0) _exit(1);
   const int err = fcntl(2, F_DUPFD_CLOEXEC, 3);
   close_all_but(err, channel);
@@ -163,11 +168,13 @@ result<void> wait_for_exec(tracee& t) {
   report why;
   auto outcome = wait_for_exec(t);
   if (outcome.ok()) {
+    // Process 1, or one that adopts orphans (PR_SET_CHILD_SUBREAPER, which execve keeps).
     const pid_t adopted = getppid() == program ? getpid() : 0;
     outcome = put_into_new_program(t, plan.agent, plan.options, adopted, why);
     if (outcome.ok()) outcome = t.survive_me();
     if (!outcome.ok() && !t.dead()) {
-      (void)why.explain(outcome.error(), "it is statically linked, and the agent cannot be put into it");
+      (void)why.explain(outcome.error(),
+                        "it is statically linked, and the agent cannot be put into it");
       say(err, plan.program, why.line());
       end_new_program(t, own_failure);
     }
@@ -195,23 +202,6 @@ class all_signals_blocked {
   sigset_t before_{};
 };
 
-/// The tracer must not become the child of a program that adopts orphans; execve keeps that trait.
-class adopts_nobody {
- public:
-  adopts_nobody() {
-    prctl(PR_GET_CHILD_SUBREAPER, &before_);
-    if (before_ != 0) prctl(PR_SET_CHILD_SUBREAPER, 0);
-  }
-  ~adopts_nobody() {
-    if (before_ != 0) prctl(PR_SET_CHILD_SUBREAPER, 1);
-  }
-  adopts_nobody(const adopts_nobody&) = delete;
-  adopts_nobody& operator=(const adopts_nobody&) = delete;
-
- private:
-  int before_ = 0;
-};
-
 /// After unshare(CLONE_NEWPID) the first child is process 1 of a new namespace, which ends with it.
 bool children_share_namespace() {
   char own[64] = {}, childrens[64] = {};
@@ -222,12 +212,13 @@ bool children_share_namespace() {
 
 /// The tracer's number, or an errno.
 result<pid_t> start_tracer(const launch_plan& plan, const int (&channel)[2]) {
-  const adopts_nobody orphans;
   const pid_t program = getpid();
   // Without a signal at its end: one that is blocked would stay pending for the program.
   const auto intermediate = static_cast<pid_t>(syscall(SYS_clone, 0, 0, 0, 0, 0));
   if (intermediate < 0) return static_cast<errc>(errno);
   if (intermediate == 0) {
+    // Whoever stops the program's group may continue the program alone.
+    setsid();
     const pid_t tracer = fork();
     if (tracer == 0) trace_program(plan, program, channel[1]);
     const int error = -errno;  // otherwise the tracer itself says its number
@@ -235,6 +226,10 @@ result<pid_t> start_tracer(const launch_plan& plan, const int (&channel)[2]) {
     _exit(0);
   }
   close(channel[1]);
+  // The intermediate may be stopped with the group before it has left it.
+  constexpr int soon = 20;  // ms
+  for (pollfd answer{channel[0], POLLIN, 0}; poll(&answer, 1, soon) == 0;)
+    kill(intermediate, SIGCONT);
   int told = 0;
   const ssize_t got = recv(channel[0], &told, sizeof told, MSG_WAITALL);
   while (waitpid(intermediate, nullptr, __WALL) < 0 && errno == EINTR) {
@@ -248,8 +243,9 @@ result<pid_t> start_tracer(const launch_plan& plan, const int (&channel)[2]) {
 
 result<void> inject_at_exec(const launch_plan& plan, report& why) {
   if (!children_share_namespace())
-    return why.refuse("it is statically linked, and its first child is to begin a new PID "
-                      "namespace (unshare --pid): unshare with --fork");
+    return why.refuse(
+        "it is statically linked, and its first child is to begin a new PID "
+        "namespace (unshare --pid): unshare with --fork");
   int channel[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) != 0)
     return why.explain(static_cast<errc>(errno), "cannot make a pair of sockets");
@@ -258,7 +254,8 @@ result<void> inject_at_exec(const launch_plan& plan, report& why) {
   const sys::unique_fd ours(channel[0]);
   const auto tracer = start_tracer(plan, channel);
   if (!tracer.ok())
-    return why.explain(tracer.error(), "cannot start the process that puts the agent into it (a "
+    return why.explain(tracer.error(),
+                       "cannot start the process that puts the agent into it (a "
                        "limit on processes, RLIMIT_NPROC?)");
   (void)prctl(PR_SET_PTRACER, *tracer, 0, 0, 0);  // EINVAL where there is no Yama
   int error = EIO;
@@ -267,12 +264,12 @@ result<void> inject_at_exec(const launch_plan& plan, report& why) {
       recv(ours.get(), &error, sizeof error, MSG_WAITALL) != static_cast<ssize_t>(sizeof error))
     return why.refuse("the process that puts the agent into it was killed; start it again");
   if (error == EPERM || error == EACCES)
-    return why.refuse("it is statically linked, and the agent is put into such a program by ptrace, "
-                      "which is not permitted here; allow it (in a container, the capability or "
-                      "seccomp profile; with Yama, ptrace_scope below 2; no debugger or strace), or "
-                      "link it dynamically");
-  if (error != 0)
-    return why.explain(static_cast<errc>(error), "cannot hold it by ptrace");
+    return why.refuse(
+        "it is statically linked, and the agent is put into such a program by ptrace, "
+        "which is not permitted here; allow it (in a container, the capability or "
+        "seccomp profile; with Yama, ptrace_scope below 2; no debugger or strace), or "
+        "link it dynamically");
+  if (error != 0) return why.explain(static_cast<errc>(error), "cannot hold it by ptrace");
   return {};
 }
 

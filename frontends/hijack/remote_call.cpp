@@ -43,7 +43,8 @@ result<void> remote_caller::to_system_call() {
     passed_on = 0;
     const stop s = CKPT_TRY(tracee_.wait());
     switch (s.kind) {
-      case stop_kind::system_call: return {};
+      case stop_kind::system_call:
+        return {};
       case stop_kind::signal:
         // Nothing but SIGSTOP passes the mask: the process counts as stopped from here on, this
         // thread works on, and it stops when it is released.
@@ -53,9 +54,11 @@ result<void> remote_caller::to_system_call() {
         }
         fatal_signal_ = s.number;
         return errc::fault;
-      case stop_kind::group: break;
+      case stop_kind::group:
+        break;
       case stop_kind::exec:
-      case stop_kind::ended: return errc::gone;
+      case stop_kind::ended:
+        return errc::gone;
     }
   }
 }
@@ -93,8 +96,8 @@ result<void> remote_caller::function_call(remote_address function,
 }
 
 result<void> borrowed_memory::take(u64 length) {
-  begin_ = remote_address(CKPT_TRY(caller_.system_call(
-      SYS_mmap, 0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
+  begin_ = remote_address(CKPT_TRY(caller_.system_call(SYS_mmap, 0, length, PROT_READ | PROT_WRITE,
+                                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
   length_ = length;
   return {};
 }

@@ -77,8 +77,8 @@ result<void> shared_object::read_segments(report& why) {
     return why.refuse(quoted{path_}, " is not a shared object of this machine");
   u64 end = 0;
   for (u64 i = 0; i < head.e_phnum; ++i) {
-    const auto p = CKPT_TRY(
-        at<Elf64_Phdr>(CKPT_TRY(range::at(head.e_phoff, i * sizeof(Elf64_Phdr))).end));
+    const auto p =
+        CKPT_TRY(at<Elf64_Phdr>(CKPT_TRY(range::at(head.e_phoff, i * sizeof(Elf64_Phdr))).end));
     const range memory = CKPT_TRY(range::at(p.p_vaddr, p.p_memsz));
     if (memory.end > largest_memory) return errc::malformed;
     if (p.p_type == PT_TLS)
@@ -109,23 +109,37 @@ result<void> shared_object::read_dynamic(report& why) {
     const u64 value = d.d_un.d_val;
     if (d.d_tag == DT_NULL) break;
     switch (d.d_tag) {
-      case DT_RELA: rela = value; break;
-      case DT_RELASZ: rela_size = value; break;
+      case DT_RELA:
+        rela = value;
+        break;
+      case DT_RELASZ:
+        rela_size = value;
+        break;
       case DT_RELAENT:
         if (value != sizeof(Elf64_Rela)) return errc::malformed;
         break;
-      case DT_INIT_ARRAY: init_array = value; break;
-      case DT_INIT_ARRAYSZ: init_array_size = value; break;
-      case DT_SYMTAB: symbols = value; break;
-      case DT_HASH: hash = value; break;
-      case DT_NEEDED: return why.refuse(quoted{path_}, " needs another library (DT_NEEDED)");
+      case DT_INIT_ARRAY:
+        init_array = value;
+        break;
+      case DT_INIT_ARRAYSZ:
+        init_array_size = value;
+        break;
+      case DT_SYMTAB:
+        symbols = value;
+        break;
+      case DT_HASH:
+        hash = value;
+        break;
+      case DT_NEEDED:
+        return why.refuse(quoted{path_}, " needs another library (DT_NEEDED)");
       case DT_REL:
       case DT_RELR:
       case DT_JMPREL:
       case DT_TEXTREL:
       case DT_INIT:
         return why.refuse(quoted{path_}, " needs a loader (dynamic entry ", d.d_tag, ')');
-      default: break;  // symbols for others, the end of the program, hints
+      default:
+        break;  // symbols for others, the end of the program, hints
     }
   }
   if (symbols != 0) {
@@ -145,8 +159,8 @@ result<void> shared_object::read_dynamic(report& why) {
 
 result<void> shared_object::read_relocations(u64 address, u64 size, report& why) {
   for (u64 at_byte = 0; at_byte < size; at_byte += sizeof(Elf64_Rela)) {
-    const auto r = CKPT_TRY(
-        at<Elf64_Rela>(CKPT_TRY(file_offset_of(address + at_byte, sizeof(Elf64_Rela)))));
+    const auto r =
+        CKPT_TRY(at<Elf64_Rela>(CKPT_TRY(file_offset_of(address + at_byte, sizeof(Elf64_Rela)))));
     if (ELF64_R_TYPE(r.r_info) != relative_relocation || ELF64_R_SYM(r.r_info) != 0)
       return why.refuse(quoted{path_}, " has a relocation of type ", ELF64_R_TYPE(r.r_info),
                         ", which needs a loader");
@@ -220,8 +234,9 @@ result<u64> map(const shared_object& object, tracee& t, remote_caller& caller,
   const auto mapped = [&]() -> result<u64> {
     // One reservation, so that no other mapping of the process comes between the segments. It lies
     // where the kernel puts the libraries of others, away from heap and stack.
-    const u64 base = CKPT_TRY(caller.system_call(SYS_mmap, 0, object.length(), PROT_NONE,
-                                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    const u64 base =
+        CKPT_TRY(caller.system_call(SYS_mmap, 0, object.length(), PROT_NONE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     for (const auto& s : object.segments()) CKPT_TRY(map_segment(object, s, base, fd, t, caller));
     if (const range relro = object.read_only_after_relocation(); !relro.empty())
       CKPT_TRY(caller.system_call(SYS_mprotect, base + relro.begin, relro.length(), PROT_READ));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A shared object that needs no loader's help beyond mapping and relative relocations, as libckpt.so
-// is: read from its file, and mapped into another process as ld.so would have mapped it.
+// A shared object that needs no loader's help beyond mapping and relative relocations, as
+// libckpt.so is: read from its file, and mapped into another process as ld.so would have mapped it.
 #pragma once
 
 #include <string>
@@ -23,10 +23,10 @@ class shared_object {
   result<void> parse(std::vector<std::byte> file, report& why);
 
   struct segment {
-    range memory;       // whole pages
-    u64 file_offset;    // of the first page
-    u64 file_end;       // address behind the last byte that comes from the file
-    int protection;     // PROT_*
+    range memory;     // whole pages
+    u64 file_offset;  // of the first page
+    u64 file_end;     // address behind the last byte that comes from the file
+    int protection;   // PROT_*
   };
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const std::vector<segment>& segments() const { return segments_; }

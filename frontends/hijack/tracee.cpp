@@ -33,7 +33,9 @@ result<void> tracee::seize(pid_t tid, long options) {
   return {};
 }
 
-result<void> tracee::interrupt() { return traced(PTRACE_INTERRUPT, tid_, 0, 0); }
+result<void> tracee::interrupt() {
+  return traced(PTRACE_INTERRUPT, tid_, 0, 0);
+}
 
 void tracee::release() {
   if (tid_ != 0) (void)trace(PTRACE_DETACH, tid_, 0, 0);
@@ -55,9 +57,12 @@ result<stop> tracee::wait() {
   const int signal = WSTOPSIG(status);
   if (signal == (SIGTRAP | 0x80)) return stop{stop_kind::system_call, 0};
   switch (status >> 16) {
-    case 0: return stop{stop_kind::signal, signal};
-    case PTRACE_EVENT_EXEC: return stop{stop_kind::exec, 0};
-    default: return stop{stop_kind::group, signal};
+    case 0:
+      return stop{stop_kind::signal, signal};
+    case PTRACE_EVENT_EXEC:
+      return stop{stop_kind::exec, 0};
+    default:
+      return stop{stop_kind::group, signal};
   }
 }
 
@@ -74,11 +79,15 @@ bool tracee::dead() {
   return tid_ == 0;
 }
 
-result<void> tracee::go_on(int signal) { return traced(PTRACE_CONT, tid_, 0, long{signal}); }
+result<void> tracee::go_on(int signal) {
+  return traced(PTRACE_CONT, tid_, 0, long{signal});
+}
 result<void> tracee::go_on_to_system_call(int signal) {
   return traced(PTRACE_SYSCALL, tid_, 0, long{signal});
 }
-result<void> tracee::stay_stopped() { return traced(PTRACE_LISTEN, tid_, 0, 0); }
+result<void> tracee::stay_stopped() {
+  return traced(PTRACE_LISTEN, tid_, 0, 0);
+}
 
 result<registers> tracee::get_registers() const {
   registers r{};

@@ -52,7 +52,7 @@ class tracee {
   bool dead();
   result<void> go_on(int signal = 0);                 // to the next event or signal
   result<void> go_on_to_system_call(int signal = 0);  // … or the next entry or exit
-  result<void> stay_stopped();                        // job control has stopped it, and it remains so
+  result<void> stay_stopped();  // job control has stopped it, and it remains so
 
   [[nodiscard]] result<registers> get_registers() const;
   result<void> set_registers(const registers& r) const;

@@ -344,6 +344,41 @@ def killed_at_work(setup):
         raise harness.Failure(f"the tracer was never killed at its work: {outcomes}")
 
 
+def holds_nothing(setup):
+    """The tracer holds none of the program's descriptors but standard error."""
+    cwd = setup.directory("work")
+    program = setup.victim("first_view", cwd)
+    looked = 0
+    for _ in range(30):
+        process = setup.start([setup.ckpt, program, "report"], cwd)
+        tracer = wait_for_tracer(process)
+        if tracer:
+            try:
+                os.kill(tracer, signal.SIGSTOP)
+                links = [os.readlink(f"/proc/{tracer}/fd/{fd}")
+                         for fd in os.listdir(f"/proc/{tracer}/fd")]
+                still = tracer_of(process.pid) == tracer
+                wanted = os.readlink(f"/proc/{process.pid}/fd/1")
+                error = os.readlink(f"/proc/{process.pid}/fd/2")
+            except OSError:
+                still = False
+            finally:
+                try:
+                    os.kill(tracer, signal.SIGCONT)
+                except OSError:
+                    pass
+            if still:
+                looked += 1
+                foreign = [link for link in links
+                           if link != error and not link.startswith(("pipe:", "socket:"))]
+                if wanted in links or foreign:
+                    raise harness.Failure(f"the tracer holds {links}; standard output is {wanted}")
+        if process.wait(20) != 5 or process.stderr():
+            raise harness.Failure(f"status {process.status}, {process.stderr()!r}")
+    if looked < 3:
+        raise harness.Failure(f"the tracer was seen {looked} times only")
+
+
 def interrupted(setup):
     """^C while the program starts reaches it, whatever stage it is in, and nobody else."""
     cwd = setup.directory("work")
@@ -365,7 +400,7 @@ def stopped(setup):
     """Stopped and continued while it starts, it starts all the same."""
     cwd = setup.directory("work")
     program = setup.victim("first_view", cwd)
-    for _ in range(30):
+    for _ in range(60):
         process = setup.start([setup.ckpt, program, "report"], cwd)
         if setup.random.random() < 0.7:
             wait_for_tracer(process)
@@ -373,7 +408,11 @@ def stopped(setup):
         for _ in range(setup.random.randrange(1, 4)):
             signal_group(process, signal.SIGSTOP)
             time.sleep(setup.random.uniform(0, 0.01))
-            signal_group(process, signal.SIGCONT)
+            # To all of the group, or to the program alone.
+            if setup.random.random() < 0.5:
+                signal_group(process, signal.SIGCONT)
+            else:
+                process.signal(signal.SIGCONT)
         status = process.wait(20)
         if status != 5 or process.stderr():
             raise harness.Failure(f"status {status}, {process.stderr()!r}")
@@ -409,6 +448,7 @@ def body(setup):
         ("refusals", lambda: refusals(setup)),
         ("traced already", lambda: traced_already(setup)),
         ("the tracer is killed", lambda: killed_at_work(setup)),
+        ("the tracer holds nothing", lambda: holds_nothing(setup)),
         ("interrupted while it starts", lambda: interrupted(setup)),
         ("stopped while it starts", lambda: stopped(setup)),
         ("stays stopped", lambda: stays_stopped(setup)),

@@ -9,7 +9,13 @@ namespace ckpt::hijack {
 namespace {
 
 template <class T>
-concept followed = requires(T p) { *p; } || requires(T p) { p[0]; } || requires(T p) {
+concept followed = requires(T p) {
+  *p;
+}
+|| requires(T p) {
+  p[0];
+}
+|| requires(T p) {
   static_cast<const void*>(p);
 };
 static_assert(followed<int*>);

@@ -75,14 +75,17 @@ TEST_CASE("what it cannot do is refused, and says what") {
     change(file);
     return refusal(file);
   };
-  CHECK(says(changed([](auto& f) { entry_of(f, DT_SONAME)->d_tag = DT_NEEDED; }), "another library"));
+  CHECK(
+      says(changed([](auto& f) { entry_of(f, DT_SONAME)->d_tag = DT_NEEDED; }), "another library"));
   CHECK(says(changed([](auto& f) { entry_of(f, DT_SONAME)->d_tag = DT_RELR; }), "loader"));
   CHECK(says(changed([](auto& f) { entry_of(f, DT_SONAME)->d_tag = DT_INIT; }), "loader"));
-  CHECK(says(changed([](auto& f) { header_of(f, PT_GNU_STACK)->p_type = PT_TLS; }), "thread-local"));
+  CHECK(
+      says(changed([](auto& f) { header_of(f, PT_GNU_STACK)->p_type = PT_TLS; }), "thread-local"));
   CHECK(says(changed([](auto& f) {
                const u64 rela = entry_of(f, DT_RELA)->d_un.d_ptr;
                in<Elf64_Rela>(f, rela).r_info = ELF64_R_INFO(0, R_X86_64_IRELATIVE);
-             }), "relocation of type 37"));
+             }),
+             "relocation of type 37"));
   CHECK(says(changed([](auto& f) { in<Elf64_Ehdr>(f, 0).e_machine = EM_AARCH64; }), "machine"));
   CHECK(changed([](auto& f) {
           const u64 rela = entry_of(f, DT_RELA)->d_un.d_ptr;

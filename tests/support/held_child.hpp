@@ -62,6 +62,8 @@ class held_child {
 };
 
 /// The vDSO lies where it does in the test itself.
-inline hijack::remote_address vdso() { return hijack::remote_address(::getauxval(AT_SYSINFO_EHDR)); }
+inline hijack::remote_address vdso() {
+  return hijack::remote_address(::getauxval(AT_SYSINFO_EHDR));
+}
 
 }  // namespace ckpt::test

@@ -23,10 +23,16 @@ inline constexpr u32 relative_relocation = R_X86_64_RELATIVE;
 /// What the kernel wants to know the vector state by: NT_X86_XSTATE (asm/ptrace, elf.h).
 inline constexpr int vector_state_note = NT_X86_XSTATE;
 
-inline u64 program_counter(const registers& r) { return r.rip; }
-inline u64 stack_pointer(const registers& r) { return r.rsp; }
+inline u64 program_counter(const registers& r) {
+  return r.rip;
+}
+inline u64 stack_pointer(const registers& r) {
+  return r.rsp;
+}
 /// False for a thread that runs 32-bit code.
-inline bool runs_native_code(const registers& r) { return r.cs == 0x33; }
+inline bool runs_native_code(const registers& r) {
+  return r.cs == 0x33;
+}
 
 /// A system call that the stop has interrupted is made again, as the kernel would do it where no
 /// handler runs. Source: arch/x86/kernel/signal.c, arch_do_signal_or_restart.
@@ -37,9 +43,14 @@ inline void make_interrupted_call_again(registers& r) {
   switch (static_cast<i64>(r.rax)) {
     case restart_sys:
     case restart_no_intr:
-    case restart_no_hand: r.rax = r.orig_rax; break;
-    case restart_block: r.rax = SYS_restart_syscall; break;
-    default: return;
+    case restart_no_hand:
+      r.rax = r.orig_rax;
+      break;
+    case restart_block:
+      r.rax = SYS_restart_syscall;
+      break;
+    default:
+      return;
   }
   r.rip -= system_call_instruction.size();
   r.orig_rax = ~u64{0};
@@ -58,7 +69,9 @@ inline void prepare_system_call(registers& r, u64 instruction, u64 number,
   r.r8 = arguments[4];
   r.r9 = arguments[5];
 }
-inline u64 system_call_result(const registers& r) { return r.rax; }
+inline u64 system_call_result(const registers& r) {
+  return r.rax;
+}
 
 /// The stack pointer is where the return address has been put: 8 below a multiple of 16.
 inline void prepare_function_call(registers& r, u64 function, u64 stack,
@@ -92,6 +105,8 @@ inline bool enters_from(const registers& r, u64 instruction, u64 stack) {
 
 /// At the entry of a system call: makes another one of it, which changes nothing and which every
 /// filter allows. (Number -1 would skip it, but filters see that as an unknown call.)
-inline void make_harmless(registers& r) { r.orig_rax = SYS_getpid; }
+inline void make_harmless(registers& r) {
+  r.orig_rax = SYS_getpid;
+}
 
 }  // namespace ckpt::hijack
