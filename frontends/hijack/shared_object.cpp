@@ -21,6 +21,23 @@ int protection_of(u32 flags) {
          ((flags & PF_X) != 0 ? PROT_EXEC : 0);
 }
 
+/// Where the last segment ends in the file. What follows, symbols for debuggers, may be ten times
+/// as long. All of the file when its head does not say.
+u64 end_of_segments(bytes head, u64 whole) {
+  Elf64_Ehdr elf{};
+  if (head.size() < sizeof elf) return whole;
+  std::memcpy(&elf, head.data(), sizeof elf);
+  u64 end = 0;
+  for (u64 i = 0; i < elf.e_phnum; ++i) {
+    Elf64_Phdr p{};
+    if (elf.e_phoff > head.size() || head.size() - elf.e_phoff < (i + 1) * sizeof p) return whole;
+    std::memcpy(&p, head.data() + elf.e_phoff + i * sizeof p, sizeof p);
+    if (p.p_offset > whole || p.p_filesz > whole - p.p_offset) return whole;
+    if (p.p_type == PT_LOAD && p.p_offset + p.p_filesz > end) end = p.p_offset + p.p_filesz;
+  }
+  return end != 0 ? end : whole;
+}
+
 }  // namespace
 
 template <class T>
@@ -49,8 +66,12 @@ result<void> shared_object::read(const std::string& path, report& why) {
     return why.refuse("cannot open ", quoted{path}, "; install ckpt again");
   if (static_cast<u64>(st.st_size) > largest_file)
     return why.refuse(quoted{path}, " is too large for a library of ckpt; install ckpt again");
-  std::vector<std::byte> file(static_cast<u64>(st.st_size));
-  const auto size = sys::read_up_to(kernel, fd.get(), file);
+  std::vector<std::byte> file(page_size);
+  auto size = sys::pread_up_to(kernel, fd.get(), file, 0);
+  if (size.ok()) {
+    file.resize(end_of_segments({file.data(), *size}, static_cast<u64>(st.st_size)));
+    size = sys::pread_up_to(kernel, fd.get(), file, 0);
+  }
   if (!size.ok()) return why.explain(size.error(), "cannot read ", quoted{path});
   file.resize(*size);
   auto parsed = parse(std::move(file), why);
