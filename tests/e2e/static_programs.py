@@ -281,7 +281,6 @@ def refusals(setup):
     # Enough for 64 MiB of program and a bit, not for the agent beside it.
     refused(setup, "no room for the agent", lambda words: shell("ulimit -v 66900", words),
             "cannot map.*libckpt", "cannot allocate memory", victim="first_view_large")
-    refused(setup, "no room for ckpt", lambda words: shell("ulimit -v 3000", words), "memory")
 
 
 def traced_already(setup):
