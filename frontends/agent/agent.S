@@ -96,6 +96,56 @@ agent_resume:
     call resume_main
     hlt
 
+// The program's first instructions when it has inherited the process that put the agent into it, as
+// process 1 does: its end must neither be waited for nor signalled to the program. All signals are
+// blocked. edi: that process; esi: 1 unless a SIGCHLD was pending before; rdx: the program's signal
+// mask; rcx: its entry. Registers are left as execve(2) leaves them, below the stack pointer is free.
+    .globl agent_begin_alone
+    .hidden agent_begin_alone
+    .type agent_begin_alone, @function
+agent_begin_alone:
+    push %rcx
+    push %rdx
+    mov %esi, %ebx
+    mov %edi, %ebp
+1:  mov %ebp, %edi
+    xor %esi, %esi
+    mov $0x40000000, %edx       // __WALL
+    xor %r10d, %r10d
+    mov $61, %eax               // __NR_wait4
+    syscall
+    cmp $-4, %rax               // EINTR
+    je 1b
+    test %ebx, %ebx
+    jz 2f
+    push $0                     // a timeout of nothing
+    push $0
+    push $1 << 16               // SIGCHLD
+    mov %rsp, %rdi
+    xor %esi, %esi
+    lea 8(%rsp), %rdx
+    mov $8, %r10d
+    mov $128, %eax              // __NR_rt_sigtimedwait
+    syscall
+    add $24, %rsp
+2:  mov $2, %edi                // SIG_SETMASK
+    mov %rsp, %rsi
+    xor %edx, %edx
+    mov $8, %r10d
+    mov $14, %eax               // __NR_rt_sigprocmask
+    syscall
+    pop %rdx
+    xor %eax, %eax
+    xor %ebx, %ebx
+    xor %ecx, %ecx
+    xor %edx, %edx
+    xor %esi, %esi
+    xor %edi, %edi
+    xor %ebp, %ebp
+    xor %r10d, %r10d
+    xor %r11d, %r11d
+    ret
+
 // The restarter, byte for byte as the command ckpt-restart: the head of every image.
     .section .rodata
     .balign 4096

@@ -74,14 +74,14 @@ void read_variables(const initial_stack& stack) {
   }
 }
 
-/// The ckpt command's own options; then its traces go, so that children see the environment the
-/// user had.
-void read_launch(const initial_stack& stack) {
-  char* launch = stack.variable(launch_variable);
-  if (launch == nullptr) return;
-  std::string_view rest(launch);
-  std::string_view preload;
-  bool had_preload = false;
+struct users_preload {
+  std::string_view value;
+  bool there = false;
+};
+
+/// The ckpt command's own options.
+users_preload read_options(std::string_view rest) {
+  users_preload preload;
   while (!rest.empty()) {
     const auto end = rest.find(launch_separator);
     const auto field = rest.substr(0, end);
@@ -90,17 +90,23 @@ void read_launch(const initial_stack& stack) {
     if (equals == std::string_view::npos) continue;
     const auto key = field.substr(0, equals);
     const auto value = field.substr(equals + 1);
-    if (key == launch_preload) {
-      preload = value;
-      had_preload = true;
-    }
+    if (key == launch_preload) preload = {value, true};
     for (const auto& o : options::table)
       if (o.long_name == key) (void)state_of_agent.config.set(o.id, value);
   }
-  if (char* now = stack.variable("LD_PRELOAD"); had_preload && now != nullptr) {
+  return preload;
+}
+
+/// Reads the command's options and takes its traces away, so that children see the environment the
+/// user had.
+void read_launch(const initial_stack& stack) {
+  char* launch = stack.variable(launch_variable);
+  if (launch == nullptr) return;
+  const auto preload = read_options(launch);
+  if (char* now = stack.variable("LD_PRELOAD"); preload.there && now != nullptr) {
     // Ours stood before the user's, so the user's fits.
-    std::memcpy(now, preload.data(), preload.size());
-    now[preload.size()] = '\0';
+    std::memcpy(now, preload.value.data(), preload.value.size());
+    now[preload.value.size()] = '\0';
   } else {
     stack.remove("LD_PRELOAD");
   }
@@ -133,16 +139,20 @@ result<void> install_trigger(int signal) {
   return sys::rt_sigaction(signal, &action, nullptr);
 }
 
-void load() {
+void load(injected* given) {
   auto& me = state_of_agent;
   me.output.remember();
+  if (given != nullptr) given->begin_alone = reinterpret_cast<u64>(&agent_begin_alone);
   const auto stack = initial_stack::find();
   if (!stack.ok()) {
     say("cannot read /proc/self/stat, so this program cannot be checkpointed (is /proc mounted?)");
     return;
   }
   read_variables(*stack);
-  read_launch(*stack);
+  if (given == nullptr)
+    read_launch(*stack);
+  else
+    (void)read_options({reinterpret_cast<const char*>(given->options), given->options_length});
   default_name(*stack);
   make_absolute(me.config.log);
   me.home = sys::getpid();
@@ -719,7 +729,10 @@ void resume(const image::handover& h) {
 
 extern "C" {
 
-[[gnu::constructor, gnu::used]] static void agent_load() { ckpt::agent::load(); }
+[[gnu::constructor, gnu::used]] static void agent_load(ckpt::u64 mark,
+                                                       ckpt::agent::injected* given) {
+  ckpt::agent::load(mark == ckpt::agent::injected_mark ? given : nullptr);
+}
 
 [[gnu::visibility("hidden")]] void trigger_main(int, ckpt::sys::abi::siginfo* info,
                                                 ckpt::sys::abi::ucontext* context) {

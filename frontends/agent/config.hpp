@@ -16,6 +16,15 @@ inline constexpr u64 name_capacity = 4096;
 /// a unit separator (ASCII 31), which the agent takes out of the environment again.
 inline constexpr std::string_view launch_variable = "_CKPT_LAUNCH";
 inline constexpr char launch_separator = '\x1f';
+/// Who maps the agent by hand (frontends/hijack) calls its constructor with this in place of argc, and
+/// with an `injected` in place of argv: then nothing of ckpt is in the program's environment. Loaders
+/// pass argc, or whatever the register happens to hold, never this.
+inline constexpr u64 injected_mark = 0xc4b7'1a6e'93d2'5f08;
+struct injected {
+  u64 options = 0;  // address of text like the launch variable's
+  u64 options_length = 0;
+  u64 begin_alone = 0;  // from the agent: where agent_begin_alone is (agent.S)
+};
 /// The field that holds the LD_PRELOAD the user had; absent when there was none.
 inline constexpr std::string_view launch_preload = "preload";
 

@@ -26,6 +26,7 @@ CKPT_HIDDEN long start_task(ckpt::u64 flags, void* stack_end, int* parent_tid, i
 CKPT_HIDDEN void agent_resume();
 CKPT_HIDDEN void agent_timed_call();
 CKPT_HIDDEN void agent_timed_call_done();
+CKPT_HIDDEN void agent_begin_alone();
 
 CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
 CKPT_HIDDEN void resume_main(const ckpt::image::handover*);

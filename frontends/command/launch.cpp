@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "../agent/config.hpp"
+#include "../hijack/launch.hpp"
 #include "program_file.hpp"
 
 namespace ckpt::command {
@@ -42,12 +43,6 @@ std::string shown(const std::string& name) {
 int refuse_kind(const program_file& program) {
   const std::string file = shown(program.interpreter.empty() ? program.path : program.interpreter);
   switch (program.kind) {
-    case program_kind::statically_linked:
-      std::fprintf(stderr,
-                   "ckpt: %s is statically linked, which this version of ckpt cannot checkpoint; "
-                   "link it dynamically\n",
-                   file.c_str());
-      return own_failure;
     case program_kind::other_architecture:
       std::fprintf(stderr, "ckpt: %s is not an x86-64 program, which ckpt cannot checkpoint\n",
                    file.c_str());
@@ -60,6 +55,52 @@ int refuse_kind(const program_file& program) {
       return own_failure;
     default: return 0;
   }
+}
+
+/// How the agent gets into a program.
+enum class road {
+  preload,  // its loader brings it, as LD_PRELOAD says
+  by_hand,  // it has no loader, or one that must not: frontends/hijack does what one would
+};
+road road_into(const program_file& program) {
+  const bool alone = program.kind == program_kind::statically_linked ||
+                     program.kind == program_kind::must_be_first;
+  return alone ? road::by_hand : road::preload;
+}
+
+/// The variables with which the loader brings the agent, and the agent finds its options.
+int prepare_preload(const std::string& library, std::string launch_value) {
+  // ld.so takes blanks and colons for separators in LD_PRELOAD and has no way to quote them.
+  if (library.find_first_of(" :") != std::string::npos) {
+    std::fprintf(stderr,
+                 "ckpt: %s: LD_PRELOAD cannot name a path with a blank or colon; install ckpt "
+                 "elsewhere\n",
+                 library.c_str());
+    return own_failure;
+  }
+  std::string preload = library;
+  if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr && *users != '\0') {
+    if (!launch_value.empty()) launch_value += agent::launch_separator;
+    launch_value.append(agent::launch_preload).append("=").append(users);
+    preload.append(":").append(users);
+  }
+  setenv("LD_PRELOAD", preload.c_str(), 1);
+  setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1);
+  return 0;
+}
+
+int prepare_by_hand(const std::string& library, std::string launch_value, const char* program) {
+  hijack::launch_plan plan;
+  report why;
+  plan.options = std::move(launch_value);
+  plan.program = shown(program);
+  auto outcome = plan.agent.read(library, why);
+  if (outcome.ok()) outcome = hijack::inject_at_exec(plan, why);
+  if (outcome.ok()) return 0;
+  (void)why.explain(outcome.error(), "the agent cannot be put into it (it is statically linked, or must be loaded first)");
+  std::fprintf(stderr, "ckpt: cannot start %s: %.*s\n", plan.program.c_str(),
+               static_cast<int>(why.line().size()), why.line().data());
+  return own_failure;
 }
 
 }  // namespace
@@ -89,14 +130,6 @@ int launch(const settings& options, char** command_line) {
     std::fprintf(stderr, "ckpt: cannot find libckpt.so beside the ckpt command; install it again\n");
     return own_failure;
   }
-  // ld.so takes blanks and colons for separators in LD_PRELOAD and has no way to quote them.
-  if (library.find_first_of(" :") != std::string::npos) {
-    std::fprintf(stderr,
-                 "ckpt: %s: LD_PRELOAD cannot name a path with a blank or colon; install ckpt "
-                 "elsewhere\n",
-                 library.c_str());
-    return own_failure;
-  }
 
   std::string launch_value;
   const auto add = [&](std::string_view key, std::string_view value) {
@@ -114,13 +147,10 @@ int launch(const settings& options, char** command_line) {
     std::string name(typed.substr(typed.rfind('/') + 1));
     add("name", name += ".ckpt");
   }
-  std::string preload = library;
-  if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr && *users != '\0') {
-    add(agent::launch_preload, users);
-    preload.append(":").append(users);
-  }
-  setenv("LD_PRELOAD", preload.c_str(), 1);
-  setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1);
+  const int unprepared = road_into(program) == road::preload
+                             ? prepare_preload(library, std::move(launch_value))
+                             : prepare_by_hand(library, std::move(launch_value), arguments[0]);
+  if (unprepared != 0) return unprepared;
   execvp(arguments[0], arguments);
   const int error = errno;
   std::fprintf(stderr, "ckpt: cannot run %s: %s\n", shown(arguments[0]).c_str(),

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "../agent/config.hpp"
 #include "ckpt/options/signal_name.hpp"
@@ -116,5 +117,10 @@ int main(int argc, char** argv) {
     }
   }
   if (optind >= argc) usage_error();
-  return command::launch(settings, argv + optind);
+  try {
+    return command::launch(settings, argv + optind);
+  } catch (const std::bad_alloc&) {
+    std::fputs("ckpt: not enough memory for ckpt itself; raise RLIMIT_AS (ulimit -v)\n", stderr);
+    return own_failure;
+  }
 }

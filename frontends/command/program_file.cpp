@@ -7,10 +7,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 namespace ckpt::command {
 namespace {
@@ -34,9 +36,9 @@ std::string resolve(const std::string& name, int& error) {
   error = ENOENT;
   for (;;) {
     const auto end = rest.find(':');
-    std::string directory(rest.substr(0, end));
-    if (directory.empty()) directory = ".";
-    const std::string candidate = directory + "/" + name;
+    const std::string_view directory = rest.substr(0, end);
+    std::string candidate(directory.empty() ? "." : directory);
+    candidate.append("/").append(name);
     const int found = executable_error(candidate);
     if (found == 0) {
       error = 0;
@@ -69,9 +71,35 @@ std::string name_for_env(const std::string& interpreter, const char* rest) {
   return name;
 }
 
+/// Whether the dynamic section at `dynamic` names a library that begins so. `at(address)` is where
+/// an address lies in the file, or a negative number.
+template <class At>
+bool needs_library(int fd, const Elf64_Phdr& dynamic, const At& at, std::string_view beginning) {
+  std::vector<Elf64_Dyn> entries(dynamic.p_filesz / sizeof(Elf64_Dyn));
+  const auto size = static_cast<ssize_t>(entries.size() * sizeof(Elf64_Dyn));
+  if (size > (1 << 20) ||
+      pread(fd, entries.data(), static_cast<std::size_t>(size), static_cast<off_t>(dynamic.p_offset)) != size)
+    return false;
+  off_t strings = -1;
+  for (const auto& e : entries)
+    if (e.d_tag == DT_STRTAB) strings = at(e.d_un.d_ptr);
+  for (const auto& e : entries) {
+    if (e.d_tag == DT_NULL) break;
+    char name[64] = {};
+    if (e.d_tag == DT_NEEDED && strings >= 0 &&
+        pread(fd, name, sizeof name - 1, strings + static_cast<off_t>(e.d_un.d_val)) > 0 &&
+        std::string_view(name).starts_with(beginning))
+      return true;
+  }
+  return false;
+}
+
 program_kind kind_of(const std::string& path, program_file& found, int depth) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return program_kind::dynamic;  // executable but not readable: the kernel will see
+  if (fd < 0) {
+    if (errno == EMFILE || errno == ENFILE) found.error = errno;
+    return program_kind::dynamic;  // executable but not readable: the kernel will see
+  }
   char head[4096] = {};
   const ssize_t size = read(fd, head, sizeof head - 1);
   const auto done = [fd](program_kind kind) {
@@ -92,13 +120,23 @@ program_kind kind_of(const std::string& path, program_file& found, int depth) {
   if (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != EM_X86_64)
     return done(program_kind::other_architecture);
   if (is_privileged(path)) return done(program_kind::privileged);
-  for (unsigned i = 0; i < elf.e_phnum; ++i) {
-    Elf64_Phdr segment{};
-    const auto at = static_cast<off_t>(elf.e_phoff + i * sizeof segment);
-    if (pread(fd, &segment, sizeof segment, at) != static_cast<ssize_t>(sizeof segment)) break;
-    if (segment.p_type == PT_INTERP) return done(program_kind::dynamic);
-  }
-  return done(program_kind::statically_linked);
+  std::vector<Elf64_Phdr> segments(elf.e_phnum);
+  const auto table = static_cast<ssize_t>(segments.size() * sizeof(Elf64_Phdr));
+  if (pread(fd, segments.data(), static_cast<std::size_t>(table), static_cast<off_t>(elf.e_phoff)) != table)
+    segments.clear();
+  const auto in_file = [&](Elf64_Addr address) -> off_t {
+    for (const auto& s : segments)
+      if (s.p_type == PT_LOAD && address - s.p_vaddr < s.p_filesz)
+        return static_cast<off_t>(s.p_offset + (address - s.p_vaddr));
+    return -1;
+  };
+  const auto is = [](Elf64_Word type) { return [type](const Elf64_Phdr& s) { return s.p_type == type; }; };
+  if (std::ranges::none_of(segments, is(PT_INTERP))) return done(program_kind::statically_linked);
+  const auto dynamic = std::ranges::find_if(segments, is(PT_DYNAMIC));
+  // The address sanitizer of gcc looks who stands before it and gives up.
+  if (dynamic != segments.end() && needs_library(fd, *dynamic, in_file, "libasan.so"))
+    return done(program_kind::must_be_first);
+  return done(program_kind::dynamic);
 }
 
 }  // namespace
@@ -107,6 +145,9 @@ program_file find_program(const std::string& name) {
   program_file found;
   found.path = resolve(name, found.error);
   if (found.error == 0) found.kind = kind_of(found.path, found, 0);
+  // execvp(3) gives what the kernel does not know to the shell.
+  if (found.kind == program_kind::not_elf && found.error == 0)
+    found.kind = kind_of("/bin/sh", found, 5);
   return found;
 }
 

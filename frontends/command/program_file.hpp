@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
 // What kind of program a command line starts: found as a shell finds it, its interpreter followed,
-// its ELF header read, so that what LD_PRELOAD cannot reach is refused before it runs unprotected.
+// its ELF header read, so that the agent takes the right road into it, and what cannot have it is
+// refused.
 #pragma once
 
 #include <string>
 
 namespace ckpt::command {
 
-enum class program_kind { dynamic, statically_linked, other_architecture, privileged, not_elf };
+enum class program_kind {
+  dynamic,
+  must_be_first,  // dynamic, with a library that ends the program when another comes before it
+  statically_linked,
+  other_architecture,
+  privileged,
+  not_elf
+};
 
 struct program_file {
   std::string path;         // of the file that was named

@@ -101,13 +101,6 @@ def long_name(setup):
     harness.expect_refusal("a name of 1024 characters", status, out, err, "name", "long|1023")
 
 
-def static_program(setup):
-    cwd = setup.directory("work")
-    program = setup.victim("static_tick", cwd)
-    status, out, err = setup.run([setup.ckpt, program], cwd)
-    harness.expect_refusal("a static program", status, out, err, "static", "static_tick")
-
-
 def script_program(setup):
     """A script is run by its interpreter, and it is that which is checkpointed."""
     session = harness.Session(setup)
@@ -147,7 +140,7 @@ def body(setup):
     harness.run_cases(setup, [(name, (lambda case: lambda: case(setup))(case)) for name, case in (
         ("statuses pass through", passes_through), ("arguments pass through", arguments),
         ("after a restart", after_restart), ("126 and 127", own_status), ("usage", usage), ("a long name", long_name),
-        ("static program", static_program), ("a script", script_program),
+        ("a script", script_program),
         ("default name", default_name), ("standard input", stdin_comes_along))])
 
 

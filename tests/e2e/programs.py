@@ -206,6 +206,48 @@ class Mawk(Awk):
     name, interpreter, scale = "mawk", "mawk", 42000
 
 
+class BusyboxAwk(Awk):
+    """A program without a dynamic linker, as Debian's busybox-static is."""
+
+    name, scale = "busybox-awk", 12000
+
+    def executable(self, setup):
+        return installed("busybox")
+
+    def argv(self, directory, scale):
+        return [self.path, "awk", "-f", "script.awk"]
+
+
+class BusyboxShell(Script):
+    """Builtins only; the shell forgets nothing it has counted."""
+
+    name, suffix = "busybox-sh", ".sh"
+    scale, status, outputs = 1500, 7, ("log.txt",)
+    text = r'''
+exec 5> log.txt
+i=0 state=1
+while [ $i -lt $1 ]; do
+    j=0 seen=
+    while [ $j -lt 300 ]; do
+        state=$(((state * 1103515245 + 12345) % 2147483648))
+        j=$((j + 1))
+        case $((state % 97)) in 3|5|7) seen="$seen $j" ;; esac
+    done
+    printf '%d %d %s\n' "$i" "$state" "${#seen}"
+    [ $((i % 10)) -ne 0 ] || echo "line $i$seen" >&5
+    i=$((i + 1))
+done
+exec 5>&-
+exit 7
+'''
+
+    def executable(self, setup):
+        return installed("busybox")
+
+    def argv(self, directory, scale):
+        return [self.path, "sh", "script.sh", str(scale)]
+
+
 class Bash(Script):
     """Builtins only: not one process is started."""
 
@@ -474,4 +516,5 @@ KINDS = (
 )
 
 ALL = {row.name: row for row in (*KINDS, Python, OtherPython, Perl, Gawk, Mawk, Bash, Bc, Sqlite,
-                                 SqliteCte, Gzip, GzipFilter, Xz, Cc1, Lua, NonPie)}
+                                 SqliteCte, Gzip, GzipFilter, Xz, Cc1, Lua, NonPie, BusyboxAwk,
+                                 BusyboxShell)}
