@@ -329,7 +329,9 @@ result<void> capture_posix_timers(session& s) {
 /// What was asked of the kernel by prctl(2) and its kin.
 // Context: triggering thread, all others frozen
 result<void> capture_settings(session& s) {
-  auto of_process = state::current_process_settings();
+  const auto asked = state::current_process_settings();
+  if (!asked.ok()) return s.why.explain(asked.error(), "cannot read the settings in /proc/self");
+  auto of_process = *asked;
   of_process.dumpable = s.dumpable;
   of_process.child_subreaper = s.child_subreaper;
   of_process.lock_future = s.arena.lock_future();

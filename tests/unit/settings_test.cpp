@@ -77,7 +77,7 @@ TEST_CASE("an affinity goes back; processors that are not here are told") {
 
 TEST_CASE("the settings of a process go back as they were read") {
   CHECK(test::in_child([] {
-          auto saved = current_process_settings();
+          auto saved = *current_process_settings();
           if (saved.oom_score_adj == no_oom_score) return 1;
           const i32 before = saved.coredump_filter;
           saved.coredump_filter = before ^ 0x40;
@@ -86,7 +86,7 @@ TEST_CASE("the settings of a process go back as they were read") {
           saved.dumpable = 0;
           losses lost;
           restore_process_settings(saved, lost);
-          const auto now = current_process_settings();
+          const auto now = *current_process_settings();
           if (!lost.names.empty()) return 2;
           if (now.coredump_filter != (before ^ 0x40)) return 3;
           if (now.oom_score_adj != saved.oom_score_adj) return 4;
@@ -108,11 +108,11 @@ TEST_CASE("what the kernel could not tell is left alone") {
           unknown.coredump_filter = absent;
           unknown.io_flusher = absent;
           unknown.oom_score_adj = no_oom_score;
-          const auto before = current_process_settings();
+          const auto before = *current_process_settings();
           losses lost;
           restore_process_settings(unknown, lost);
           finish_process_settings(unknown, lost);
-          const auto after = current_process_settings();
+          const auto after = *current_process_settings();
           return lost.names.empty() && std::memcmp(&before, &after, sizeof before) == 0 ? 0 : 1;
         }) == 0);
 }

@@ -102,15 +102,20 @@ inline result<i32> read_number(const char* path, unsigned base) {
 /// All but what the caller knows better: dumpable and child_subreaper, which a checkpoint changes
 /// for its own purposes, and lock_future.
 // Context: triggering thread, all others frozen
-inline process_settings current_process_settings() {
+inline result<process_settings> current_process_settings() {
   using namespace settings_detail;
   process_settings s{};
   s.thp_disable = current_setting(sys::abi::pr_get_thp_disable);
   s.mdwe = current_setting(sys::abi::pr_get_mdwe);
   s.memory_merge = current_setting(sys::abi::pr_get_memory_merge);
   s.io_flusher = current_setting(sys::abi::pr_get_io_flusher);
-  s.coredump_filter = read_number("/proc/self/coredump_filter", 16).value_or(absent);
-  s.oom_score_adj = read_number("/proc/self/oom_score_adj", 10).value_or(no_oom_score);
+  // A file that is not there is a kernel without the setting; any other error would lose it.
+  const auto filter = read_number("/proc/self/coredump_filter", 16);
+  if (!filter.ok() && filter.error() != errc::no_entry) return filter.error();
+  s.coredump_filter = filter.value_or(absent);
+  const auto score = read_number("/proc/self/oom_score_adj", 10);
+  if (!score.ok() && score.error() != errc::no_entry) return score.error();
+  s.oom_score_adj = score.value_or(no_oom_score);
   s.membarrier = membarrier_registrations();
   return s;
 }
