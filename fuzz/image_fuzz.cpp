@@ -115,7 +115,7 @@ void check_rest(bytes metadata) {
     require(view.ok());
     touch(view->fixed);
     touch(view->tail);
-    const auto outcome = format::visit_record(
+    const auto outcome = image::visit_record(
         *view, [](const auto& record) { require(wire::valid_record(record)); });
     require(outcome.ok() || (outcome.error() == errc::not_found && !view->critical));
   }
@@ -237,7 +237,7 @@ class mutator {
     for (u64 at : offsets_) {
       const auto head = test::load<format::record_header>(image(), at);
       const u64 body = at + sizeof head;
-      format::all_records::for_each([&]<class Record>() {
+      image::all_records::for_each([&]<class Record>() {
         if (Record::record == head.type) collect.operator()<Record>(body);
       });
       if (head.type != format::record_type::extents) continue;
@@ -289,7 +289,7 @@ class mutator {
     if (offsets_.empty()) return;
     const u64 at = any_record();
     const auto type = test::load<format::record_header>(image(), at).type.get();
-    format::all_records::for_each([&]<class Record>() {
+    image::all_records::for_each([&]<class Record>() {
       if (Record::record == type) change_fields<Record>(at + sizeof(format::record_header));
     });
   }

@@ -33,7 +33,7 @@ struct work {
   image::handover handover;
   bool is_image;
   bool restart_again_possible;
-  image::files_policy files;
+  state::files_policy files;
   bool verbose;
   u64 signal_mask;  // of whoever restarts
   char** argv;
@@ -87,8 +87,8 @@ void require(const result<void>& outcome, std::string_view what) {
 bool set_option(options::id id, std::string_view value) {
   switch (id) {
     case options::id::files:
-      if (value == "rewind") global.files = image::files_policy::rewind;
-      else if (value == "keep") global.files = image::files_policy::keep;
+      if (value == "rewind") global.files = state::files_policy::rewind;
+      else if (value == "keep") global.files = state::files_policy::keep;
       else return false;
       return true;
     case options::id::verbose: {

@@ -6,7 +6,7 @@
 #include <iostream>
 #include <string>
 
-#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/all_records.hpp"
 #include "ckpt/format/header.hpp"
 #include "ckpt/image/metadata_view.hpp"
 #include "enumerators.hpp"
@@ -186,7 +186,7 @@ from 0 in order and come before the descriptors and locks that name them; descri
 | type | record |
 |---:|---|
 )";
-  format::all_records::for_each([]<class Record>() {
+  image::all_records::for_each([]<class Record>() {
     constexpr auto name = wire::describe<Record>.name;
     std::cout << "| " << static_cast<u16>(Record::record) << " | [" << name << "](#" << name
               << ") |\n";
@@ -197,7 +197,7 @@ from 0 in order and come before the descriptors and locks that name them; descri
     print_table<Record>();
   };
   section.operator()<format::record_header>();
-  format::all_records::for_each([&]<class Record>() {
+  image::all_records::for_each([&]<class Record>() {
     section.operator()<Record>();
     if constexpr (std::is_same_v<Record, state::extents>) section.operator()<state::extent>();
   });

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "byte_source.hpp"
-#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/all_records.hpp"
 #include "ckpt/format/header.hpp"
 #include "ckpt/image/metadata_view.hpp"
 

@@ -73,7 +73,7 @@ void add_tail(json& object, const state::open_file&, bytes tail) {
 
 json records_json(const image_file& image, std::initializer_list<format::record_type> wanted) {
   json records = json::object();
-  format::all_records::for_each([&]<class Record>() {
+  image::all_records::for_each([&]<class Record>() {
     if (std::ranges::find(wanted, Record::record) == wanted.end()) return;
     json list = json::array();
     for (const auto& [fields, tail] : image.all<Record>()) {
@@ -88,7 +88,7 @@ json records_json(const image_file& image, std::initializer_list<format::record_
 
 json image_json(const image_file& image) {
   json records = json::object();
-  format::all_records::for_each(
+  image::all_records::for_each(
       [&]<class Record>() { records.update(records_json(image, {Record::record})); });
   return {{"header", to_json(image.header())},
           {"trailer", to_json(image.trailer())},

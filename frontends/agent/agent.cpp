@@ -644,7 +644,7 @@ void resume(const image::handover& h) {
   const bytes metadata(h.metadata, h.metadata_size);
   report why;
 
-  state::files_restore files(h, why);
+  state::files_restore files(h.files, metadata, bytes(h.contents, h.contents_size), why);
   if (!files.check().ok()) fail_restart(h, why);
   fixed_text<4200> directory;
   directory.append(text_of_bytes(image::text(metadata, state::text_kind::directory)));

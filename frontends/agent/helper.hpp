@@ -7,7 +7,7 @@
 #pragma once
 
 #include "capture_memory.hpp"
-#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/all_records.hpp"
 #include "ckpt/image/writer.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/status.hpp"
@@ -296,27 +296,12 @@ class helper {
 
   // --- the image ---------------------------------------------------------------------------
   result<format::file_header> plan() {
-    format::file_header h{};
-    h.signature = format::image_magic;
-    h.major = format::version_major;
-    h.minor = format::version_minor;
-    h.header_size = static_cast<u32>(sizeof h);
-    h.machine = format::machine::x86_64;
-    h.page_shift = u16{12};
+    auto h = format::header_for(image_head::file_size(), s_.metadata.size(), data_size_);
     if (!sys::getrandom(&h.id, sizeof h.id, 1 /* GRND_NONBLOCK */).ok()) {
       const u64 now = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_realtime));
       std::memcpy(&h.id, &now, sizeof now);
     }
-    h.metadata_offset = image_head::file_size();
-    h.metadata_size = s_.metadata.size();
     h.metadata_checksum = format::checksum(s_.metadata.view());
-    h.data_offset = page_up(h.metadata_offset + h.metadata_size);
-    h.data_size = data_size_;
-    h.block_size = format::default_block_size;
-    const u64 blocks = (data_size_ + h.block_size - 1) / h.block_size;
-    h.table_offset = h.data_offset + h.data_size;
-    h.table_size = blocks * sizeof(u64);
-    h.image_size = h.table_offset + h.table_size + sizeof(format::trailer);
     h.agent_entry = reinterpret_cast<u64>(&agent_resume);
     h.agent_stack = reinterpret_cast<u64>(agent_trigger_stack_end);
     h.window_size = image::window_layout::size_for(image_head::memory_size(), h.metadata_size,

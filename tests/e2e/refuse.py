@@ -10,18 +10,20 @@ import time
 
 import harness
 
-# What the victim holds, and what the line must say beside naming the descriptor or process.
+# What the victim holds: in words, and what the line says of it, beside naming the descriptor or
+# process. tests/fidelity.py makes rows of docs/FIDELITY.md of them.
 KINDS = {
-    "socket": "socket",
-    "child": "child|process",
-    "zombie": "zombie|unreaped|child|wait",
-    "shared-file": "shared.*shared\\.bin|shared\\.bin.*shared",
-    "shared-anonymous": "shared",
-    "shm": "System V|SysV|shm",
-    "timerfd": "timerfd",
-    "eventfd": "eventfd",
-    "epoll": "epoll|eventpoll",
-    "mqueue": "message queue",
+    "socket": ("a socket", "is a socket"),
+    "threads": ("more than one thread", "the program has 2 threads"),
+    "child": ("a child process", "has a child process"),
+    "zombie": ("a child that has not been waited for", "has a child process"),
+    "shared-file": ("a shared mapping of a file that can be written", "is a writable shared mapping"),
+    "shared-anonymous": ("shared anonymous memory", "is shared anonymous memory"),
+    "shm": ("System V shared memory", "is System V shared memory"),
+    "timerfd": ("timerfd", "of a kind that cannot be saved (anon_inode:[timerfd])"),
+    "eventfd": ("eventfd", "of a kind that cannot be saved (anon_inode:[eventfd])"),
+    "epoll": ("epoll", "of a kind that cannot be saved (anon_inode:[eventpoll])"),
+    "mqueue": ("a POSIX message queue", "is a message queue (mq_open)"),
 }
 
 
@@ -33,7 +35,7 @@ def case(setup, kind, options):
             raise harness.Skip(process.out.all().decode().strip())
         process.wait_output(b"ready\n")
     announced = process.out.seen().decode()
-    words = [KINDS[kind]]
+    words = [re.escape(KINDS[kind][1])]
     for what in ("fd", "child"):
         number = re.search(rf"^{what} (\d+)$", announced, re.M)
         if number:

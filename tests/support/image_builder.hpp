@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/all_records.hpp"
 #include "ckpt/image/writer.hpp"
 #include "support/gathering_files.hpp"
 #include "support/image_repair.hpp"
@@ -231,33 +231,18 @@ class image_builder {
     describe(metadata, data);
 
     const std::string restarter = fake_restarter();
-    format::file_header h{};
-    h.signature = format::image_magic;
-    h.major = format::version_major;
-    h.minor = format::version_minor;
-    h.header_size = static_cast<u32>(sizeof h);
-    h.machine = format::machine::x86_64;
-    h.page_shift = u16{12};
+    auto h = format::header_for(restarter.size(), metadata.size(), data.size(), block_size);
     for (u8 i = 0; i < 16; ++i) h.id.bytes[i] = static_cast<u8>(0xa0 + i);
     h.window_address = window;
     h.window_size = window_pages * page_size;
-    h.metadata_offset = restarter.size();
-    h.metadata_size = metadata.size();
     h.metadata_checksum = format::checksum(metadata.view());
-    h.data_offset = page_up(restarter.size() + metadata.size());
-    h.data_size = data.size();
-    h.table_offset = h.data_offset + h.data_size;
-    h.block_size = block_size;
-    const u64 blocks = (data.size() + block_size - 1) / block_size;
-    h.table_size = blocks * sizeof(u64);
-    h.image_size = h.table_offset + h.table_size + sizeof(format::trailer);
     const auto head = bytes_of_text(restarter).first(format::header_offset);
     const auto rest = bytes_of_text(restarter).subspan(format::header_offset + sizeof h);
     h.restarter_checksum = format::checksum(
         bytes_of_text(std::string(text_of_bytes(head)) + std::string(text_of_bytes(rest))));
     h.header_checksum = format::own_checksum(h);
 
-    std::vector<wire::le<u64>> table(blocks);
+    std::vector<wire::le<u64>> table(h.table_size / sizeof(u64));
     const auto always = [] { return result<void>(); };
     image::block_hasher hasher(block_size, std::span(table));
     image::writer out(file, 0, hasher, std::span(table), always);

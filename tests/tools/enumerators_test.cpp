@@ -3,7 +3,7 @@
 // The names come from the compiler; this holds its spelling against the source's.
 #include "enumerators.hpp"
 
-#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/all_records.hpp"
 #include "ckpt/format/header.hpp"
 #include "support/catch.hpp"
 
@@ -21,7 +21,7 @@ std::string listed() {
 TEST_CASE("enumerators have the names of the source") {
   CHECK(listed<state::lock_kind>() == "1 posix, 2 open_file_description, 3 flock, ");
   CHECK(listed<format::machine>() == "62 x86_64, ");
-  CHECK(enumerators<format::record_type>().size() == format::all_records::size);
+  CHECK(enumerators<format::record_type>().size() == image::all_records::size);
   CHECK(name_of(state::file_kind::kernel_file) == "kernel_file");
   CHECK(spoken_name(state::file_kind::kernel_file) == "kernel file");
   CHECK(name_of(static_cast<format::machine>(183)) == "183");

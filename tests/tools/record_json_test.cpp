@@ -20,8 +20,8 @@ json whole() {
 
 TEST_CASE("every type of record and every field is there") {
   const json image = whole();
-  CHECK(image["records"].size() == format::all_records::size);
-  format::all_records::for_each([&]<class Record>() {
+  CHECK(image["records"].size() == image::all_records::size);
+  image::all_records::for_each([&]<class Record>() {
     const std::string type(wire::describe<Record>.name);
     INFO(type);
     REQUIRE(image["records"].contains(type));
@@ -102,7 +102,7 @@ TEST_CASE("each hexadecimal field exists in some structure") {
     const Record record{};
     wire::for_each_field(record, [&](std::string_view name, const auto&) { names.insert(name); });
   };
-  format::all_records::for_each(collect);
+  image::all_records::for_each(collect);
   collect.operator()<format::file_header>();
   collect.operator()<format::trailer>();
   for (const auto name : hexadecimal_fields) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
 // The list of record types must be complete and without doubles, and each record described.
-#include "ckpt/format/all_records.hpp"
+#include "ckpt/image/all_records.hpp"
 
 #include <set>
 #include <string>
 
 #include "support/catch.hpp"
 
-namespace ckpt::format {
+namespace ckpt::image {
 namespace {
 
 TEST_CASE("every type of record is in the list once") {
@@ -40,7 +40,7 @@ TEST_CASE("every record and every field is described") {
   });
 }
 
-record_view view_of(record_type type, bytes fixed) {
+format::record_view view_of(format::record_type type, bytes fixed) {
   return {type, true, fixed, {}};
 }
 
@@ -48,7 +48,7 @@ TEST_CASE("visiting hands over the structure its type names") {
   state::process p{};
   p.pid = 17;
   int seen = 0;
-  const auto outcome = visit_record(view_of(record_type::process, bytes_of(p)),
+  const auto outcome = visit_record(view_of(format::record_type::process, bytes_of(p)),
                                     [&]<class Record>(const Record& record) {
                                       ++seen;
                                       if constexpr (std::is_same_v<Record, state::process>)
@@ -61,14 +61,14 @@ TEST_CASE("visiting hands over the structure its type names") {
 TEST_CASE("an unknown type is not found, an illegal field is malformed") {
   bool visited = false;
   const auto visit = [&](const auto&) { visited = true; };
-  CHECK(visit_record(view_of(static_cast<record_type>(0x7000), {}), visit).error() ==
+  CHECK(visit_record(view_of(static_cast<format::record_type>(0x7000), {}), visit).error() ==
         errc::not_found);
   state::descriptor d{};
   d.reserved.bytes[0] = 1;
-  CHECK(visit_record(view_of(record_type::descriptor, bytes_of(d)), visit).error() ==
+  CHECK(visit_record(view_of(format::record_type::descriptor, bytes_of(d)), visit).error() ==
         errc::malformed);
   CHECK_FALSE(visited);
 }
 
 }  // namespace
-}  // namespace ckpt::format
+}  // namespace ckpt::image

@@ -28,9 +28,9 @@ TEST_CASE("the fields of the handover stay where they are") {
   CHECK(offsetof(handover, contents_mapping) == 72);
   CHECK(offsetof(handover, keep) == 88);
   CHECK(sizeof(handover) >= 104);
-  CHECK(static_cast<u32>(files_policy::standard) == 0);
-  CHECK(static_cast<u32>(files_policy::rewind) == 1);
-  CHECK(static_cast<u32>(files_policy::keep) == 2);
+  CHECK(static_cast<u32>(state::files_policy::standard) == 0);
+  CHECK(static_cast<u32>(state::files_policy::rewind) == 1);
+  CHECK(static_cast<u32>(state::files_policy::keep) == 2);
 }
 
 }  // namespace

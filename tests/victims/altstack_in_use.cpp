@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Checkpointed while a handler runs on the alternate stack: the frames below it are intact, and
 // returning through them brings the interrupted code's registers and mask back.
+//
+// Fidelity: signals | alternate stack in use at the moment of the trigger | kept
 #include <signal.h>
 
 #include "victim.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // An alternate signal stack with next to no room beside the kernel's own frame: the trigger is taken
 // on it, so the agent may use a few bytes there and no more. What lies below it stays as it is.
+//
+// Fidelity: signals | an alternate stack of AT_MINSIGSTKSZ plus 512 bytes: the trigger fits | kept
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>

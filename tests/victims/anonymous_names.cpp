@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Names given to anonymous memory by PR_SET_VMA, as /proc/PID/maps shows them.
+//
+// Fidelity: memory | names of anonymous mappings (PR_SET_VMA) | kept where the kernel has them
 #include <sys/mman.h>
 #include <sys/prctl.h>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A mapping that goes on behind the end of its file: up to the end its bytes, behind it SIGBUS. The
 // file is gone and another has its name. One mapping lies behind the end as a whole, one is huge.
+//
+// Fidelity: memory | a mapping behind the end of its file: SIGBUS | kept
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The heap that brk made: its contents stay, its end is where it was, and it still grows and
 // shrinks.
+//
+// Fidelity: memory | the heap of brk | kept
 #include "victim.hpp"
 
 int main(int count, char** values) {

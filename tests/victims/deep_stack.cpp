@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The stack: what was on it is there, and it still grows on its own to nearly its limit.
+//
+// Fidelity: memory | the stack, and its growth | kept
 #include <sys/resource.h>
 
 #include "victim.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Mappings of files that are gone, or that another file has replaced: the memory is in the image.
+//
+// Fidelity: memory | mappings of deleted and replaced files | kept
 #include <fcntl.h>
 #include <sys/mman.h>
 

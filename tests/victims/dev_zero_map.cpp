@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Private mappings of /dev/zero: anonymous memory as programs made it before MAP_ANONYMOUS.
+//
+// Fidelity: memory | private mappings of /dev/zero | kept
 #include <fcntl.h>
 #include <sys/mman.h>
 

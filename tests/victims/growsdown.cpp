@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A MAP_GROWSDOWN region keeps growing when the page below it is touched.
+//
+// Fidelity: memory | MAP_GROWSDOWN regions | kept
 #include <sys/mman.h>
 
 #include "victim.hpp"

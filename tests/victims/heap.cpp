@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // malloc in the middle of its work: small, large and moved blocks, freed holes, and it goes on.
+//
+// Fidelity: memory | malloc in the middle of its work | kept
 #include <memory>
 #include <vector>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A program that has mapped nearly everything below the highest addresses, where the restarter
 // would like to sit, and leaves only a few holes of which one is large enough.
+//
+// Fidelity: memory | a program that occupies the place of the restarter | kept
 #include <sys/mman.h>
 
 #include "victim.hpp"

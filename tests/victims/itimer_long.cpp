@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A real-time timer without an interval, far from its end: what is left shrinks with time the
 // program lives through, and never grows.
+//
+// Fidelity: timers | alarm: what remains | kept
 #include <signal.h>
 #include <sys/time.h>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Interval timers: the long ones keep their interval and go on from where they were, and the short
 // one goes on ticking. CPU-time timers are charged for work and not for the time spent in an image.
+//
+// Fidelity: timers | setitimer: real, virtual, profiling | kept; they stand still between checkpoint and restart
 #include <signal.h>
 #include <sys/time.h>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // mlockall: what is there is locked, and so is what comes, at once or when it is touched. The limit
 // is tight: ckpt may not need any of it.
+//
+// Fidelity: memory | mlockall(MCL_FUTURE, MCL_ONFAULT) | kept
 #include <sys/mman.h>
 #include <sys/resource.h>
 

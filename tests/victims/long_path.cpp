@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A mapped file whose path has more than 60,000 characters, which maps shows in full.
+//
+// Fidelity: memory | a mapped file with a path of 60,000 characters | kept
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Flags of a mapping that /proc/PID/maps does not show: what madvise and mlock have asked for.
+//
+// Fidelity: memory | MADV_DONTFORK, DONTDUMP, HUGEPAGE, NOHUGEPAGE, MERGEABLE, SEQUENTIAL, RANDOM | kept
+// Fidelity: memory | MADV_WIPEONFORK | kept; the pages are wiped in a restart, as in any copy
+// Fidelity: memory | mlock, mlock2(MLOCK_ONFAULT) | kept as far as RLIMIT_MEMLOCK allows; a line otherwise
 #include <sys/mman.h>
 
 #include <sstream>

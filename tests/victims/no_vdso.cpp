@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A program that has unmapped its vDSO with its data, as sandboxes and checkpointers do. It keeps
 // to plain system calls from then on.
+//
+// Fidelity: memory | a vDSO that was unmapped | kept
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

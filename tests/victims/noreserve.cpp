@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A huge sparse region, as sanitizers and the Java VM make them: a few pages of 64 GiB count.
+//
+// Fidelity: memory | MAP_NORESERVE, sparse | kept
 #include <sys/mman.h>
 
 #include "victim.hpp"

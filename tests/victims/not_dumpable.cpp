@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A process that is not dumpable: /proc/self belongs to root then, and nobody may trace it.
+//
+// Fidelity: settings | a process that is not dumpable | kept
 #include <sys/prctl.h>
 
 #include "victim.hpp"

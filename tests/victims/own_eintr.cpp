@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A program that wants to be interrupted still is: its own alarm, without SA_RESTART, ends a read
 // with EINTR, and nothing else does.
+//
+// Fidelity: calls | EINTR from the program's own signals | kept
 #include <signal.h>
 #include <sys/time.h>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A pipe with both ends in the program, as self-pipes of event loops are: what was written and not
 // yet read stays, ends keep their flags, a dup still shares its open file, both ends still meet.
+//
+// Fidelity: descriptors | a pipe within the program, with what is in it | kept
 #include <fcntl.h>
 
 #include "victim.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A private mapping of a file, with pages that were changed, pages that were not, and pages past
 // the end of the file, where there is nothing to read.
+//
+// Fidelity: memory | private mappings of files | kept with loss: anonymous memory with the same bytes; later changes of the file do not show
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>

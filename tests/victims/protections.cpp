@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Private memory of every protection: contents and protection are kept, for the pages that cannot
 // be read, too, and for a large region of which one page was touched.
+//
+// Fidelity: memory | every protection: none, write-only, execute-only | kept
 #include <sys/mman.h>
 
 #include "victim.hpp"

@@ -2,6 +2,7 @@
 // Holds one thing that cannot be saved, named by the second argument, uses it as long as it runs,
 // and checks at the end that a refused checkpoint has left it alone.
 #include <fcntl.h>
+#include <pthread.h>
 #include <mqueue.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -20,6 +21,8 @@ static void announce(const char* format, long value) {
   victim::say(text);
 }
 
+static int other_thread;
+
 static int finish_socket(int* pair) {
   char byte = 0;
   if (write(pair[0], "x", 1) != 1 || read(pair[1], &byte, 1) != 1 || byte != 'x')
@@ -36,6 +39,18 @@ int main(int count, char** values) {
     announce("fd %ld\n", pair[0]);
     victim::work_until_stop();
     return finish_socket(pair);
+  }
+  if (kind == "threads") {
+    pthread_t other;
+    if (pthread_create(&other, nullptr, [](void*) -> void* {
+          while (!victim::stop_requested()) usleep(2000);
+          return &other_thread;
+        }, nullptr) != 0)
+      victim::broken("pthread_create");
+    victim::work_until_stop();
+    void* result = nullptr;
+    if (pthread_join(other, &result) != 0 || result != &other_thread) victim::lost("the thread");
+    return victim::finish();
   }
   if (kind == "child" || kind == "zombie") {
     pid_t child = fork();

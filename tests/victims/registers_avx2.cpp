@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // ymm0-15 with their upper halves, beside all that registers_sse holds.
+//
+// Fidelity: registers | AVX (ymm) | kept
 #include "registers.hpp"
 
 CKPT_HOLD(hold_avx,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // zmm0-31 and k0-7, beside all that registers_sse holds.
+//
+// Fidelity: registers | AVX-512 (zmm, masks) | kept
 #include "registers.hpp"
 
 CKPT_HOLD(hold_avx512,

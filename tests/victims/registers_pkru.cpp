@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The protection-key rights of the thread, which the kernel resets for a signal handler.
+//
+// Fidelity: registers | protection-key rights (PKRU) | kept
 #include <cpuid.h>
 
 #include "victim.hpp"

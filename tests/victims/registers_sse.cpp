@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // General registers, xmm0-15, the x87 stack with its rounding and precision, and MXCSR.
+//
+// Fidelity: registers | general registers, x87 stack and control words, SSE, MXCSR | kept
 #include "registers.hpp"
 
 CKPT_HOLD(

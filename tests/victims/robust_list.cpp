@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the kernel does when a thread ends: its robust list and the word it clears, and that the
 // C library still knows which thread it is.
+//
+// Fidelity: thread | robust list, clear_child_tid, thread id known to the C library | kept
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>

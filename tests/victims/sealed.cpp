@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Mappings that mseal(2) has closed against change stay as they are and stay closed.
+//
+// Fidelity: memory | sealed mappings (mseal) | kept; refused at the restart on a kernel without mseal
 #include <sys/mman.h>
 #include <sys/syscall.h>
 

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What a process and its thread have asked of the kernel, each set to something unusual.
+//
+// Fidelity: settings | nice, scheduling policy, flags and parameters | kept as far as the user may; a line otherwise
+// Fidelity: settings | affinity | kept where the machine has a processor of it; a line otherwise
+// Fidelity: settings | I/O priority, oom_score_adj, coredump_filter | kept as far as the user may; a line otherwise
+// Fidelity: settings | timer slack, parent-death signal, child subreaper, no_new_privs, dumpable | kept
+// Fidelity: settings | keepcaps, securebits | kept where allowed; a line otherwise
+// Fidelity: settings | transparent huge pages off, MDWE, memory merge, machine check policy, TSC and CPUID access, speculation control | kept
+// Fidelity: settings | membarrier registrations | kept; before Linux 6.3 without the global one
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>

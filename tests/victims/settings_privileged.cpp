@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What only root may ask for: real-time and deadline scheduling, a nice below zero, a protected
 // score, I/O in real time. And what nobody has touched stays at its default.
+//
+// Fidelity: settings | real-time and deadline scheduling, nice below zero | kept for root
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Dispositions with their flags and masks, the blocked mask, and pending signals with the values
 // that rt_sigqueueinfo gave them, in their order.
+//
+// Fidelity: signals | dispositions, flags, masks, blocked signals | kept
+// Fidelity: signals | pending signals with siginfo, real-time queues with values and order, SIGCHLD among them | kept
 #include <signal.h>
 #include <sys/syscall.h>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Reservations of a tebibyte of which five pages are used: without a reservation of memory, and
 // closed as the heaps of sanitizers and managed languages are until they grow.
+//
+// Fidelity: memory | reservations of 1 TiB | kept
 #include <sys/mman.h>
 
 #include "victim.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The functions of the vDSO in a tight loop, so that a restart falls between any two of them: time
 // does not run backwards by more than a boot, the processor exists, getrandom gives bytes.
+//
+// Fidelity: memory | functions of the vDSO right after a restart | kept
 #include <elf.h>
 #include <link.h>
 #include <sched.h>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // poll on a pipe from outside that stays silent.
+//
+// Fidelity: calls | system calls in flight | kept; [SYSTEM_CALLS.md](SYSTEM_CALLS.md) says what a program sees of each
 #include <poll.h>
 
 #include "sleeping.hpp"

@@ -23,7 +23,7 @@ namespace ckpt::format {
 inline constexpr u64 header_offset = 512;
 inline constexpr u64 default_block_size = 128 * 1024;
 inline constexpr u16 version_major = 1;
-inline constexpr u16 version_minor = 0;
+inline constexpr u16 version_minor = 1;
 inline constexpr u64 max_metadata_size = u64{1} << 32;
 
 /// Like PNG's: a byte that is not ASCII, line ends that text transfers change, and control-Z.
@@ -115,6 +115,29 @@ namespace ckpt::format {
 
 static_assert(wire::laid_out_in<file_header, 184>());
 static_assert(wire::laid_out_in<trailer, 48>());
+
+/// A header of this version for parts of these sizes, which follow each other: everything but the
+/// id, the window, the agent and the checksums.
+/// Context: any, no libc
+[[nodiscard]] inline file_header header_for(u64 restarter_size, u64 metadata_size, u64 data_size,
+                                            u64 block_size = default_block_size) {
+  file_header h{};
+  h.signature = image_magic;
+  h.major = version_major;
+  h.minor = version_minor;
+  h.header_size = static_cast<u32>(sizeof h);
+  h.machine = machine::x86_64;
+  h.page_shift = u16{12};
+  h.metadata_offset = restarter_size;
+  h.metadata_size = metadata_size;
+  h.data_offset = page_up(h.metadata_offset + h.metadata_size);
+  h.data_size = data_size;
+  h.block_size = block_size;
+  h.table_offset = h.data_offset + h.data_size;
+  h.table_size = (data_size + block_size - 1) / block_size * sizeof(u64);
+  h.image_size = h.table_offset + h.table_size + sizeof(trailer);
+  return h;
+}
 
 /// The checksum a structure carries over itself with that field zero.
 [[nodiscard]] inline u64 own_checksum(file_header h) {

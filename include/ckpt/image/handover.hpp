@@ -6,18 +6,13 @@
 #pragma once
 
 #include "ckpt/base/range.hpp"
+#include "ckpt/state/files/policy.hpp"
 
 namespace ckpt::image {
 
-enum class files_policy : u32 {
-  standard = 0,  // a file that grew stays; one that shrank, was replaced or is gone ends the restart
-  rewind = 1,    // a file that grew is cut to its saved length, the tail saved beside it
-  keep = 2,      // whatever is there is taken as it is
-};
-
 struct handover {
   u32 size;
-  files_policy files;
+  state::files_policy files;
   u32 verbose;
   u32 name_length;
   /// What the image was called on the command line, for messages.

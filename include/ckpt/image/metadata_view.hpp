@@ -6,8 +6,9 @@
 #pragma once
 
 #include "ckpt/base/text.hpp"
-#include "ckpt/format/all_records.hpp"
 #include "ckpt/format/header.hpp"
+#include "ckpt/format/walk.hpp"
+#include "ckpt/image/all_records.hpp"
 
 namespace ckpt::image {
 
@@ -16,30 +17,9 @@ namespace ckpt::image {
 inline constexpr u64 user_space_end = u64{1} << 56;
 inline constexpr i32 max_descriptor = 1 << 30;
 
-/// Calls visit(const Record&, bytes tail) for every record of that type, in order.
-template <class Record, class Visitor>
-void for_each(bytes metadata, Visitor&& visit) {
-  format::record_cursor cursor(metadata);
-  while (!cursor.done()) {
-    const auto view = cursor.next();
-    if (!view.ok()) return;
-    if (view->type != Record::record) continue;
-    const auto record = wire::decode<Record>(view->fixed);
-    if (record.ok()) visit(*record, view->tail);
-  }
-}
-
-/// The first record of that type; all fields zero when there is none.
-template <class Record>
-[[nodiscard]] Record first(bytes metadata) {
-  Record found{};
-  bool have = false;
-  for_each<Record>(metadata, [&](const Record& r, bytes) {
-    if (!have) found = r;
-    have = true;
-  });
-  return found;
-}
+using format::first;
+using format::for_each;
+using state::extent_at;
 
 [[nodiscard]] inline bytes text(bytes metadata, state::text_kind kind) {
   bytes found;
@@ -47,13 +27,6 @@ template <class Record>
     if (t.kind == kind) found = tail;
   });
   return found;
-}
-
-/// The i-th extent of a table's tail.
-[[nodiscard]] inline state::extent extent_at(bytes tail, u64 i) {
-  state::extent e{};
-  std::memcpy(&e, tail.data() + i * sizeof e, sizeof e);
-  return e;
 }
 
 /// The header of this format version, with all its offsets in order and in place.
@@ -116,7 +89,7 @@ class metadata_rules {
     while (!cursor.done()) {
       const auto view = cursor.next();
       if (!view.ok()) return why_.refuse("a record is cut off or malformed");
-      const auto known = format::visit_record(*view, [](const auto&) {});
+      const auto known = visit_record(*view, [](const auto&) {});
       if (known.error() == errc::not_found) {
         if (view->critical)
           return why_.refuse("has a record of unknown type ", static_cast<u16>(view->type),

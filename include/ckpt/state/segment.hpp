@@ -116,4 +116,11 @@ static_assert(wire::laid_out_in<trap_range, 24>());
 static_assert(wire::laid_out_in<segment, 64>());
 static_assert(wire::laid_out_in<extents, 16>());
 static_assert(wire::laid_out_in<extent, 24>());
+
+/// The i-th extent of a table's tail.
+[[nodiscard]] inline extent extent_at(bytes tail, u64 i) {
+  extent e{};
+  std::memcpy(&e, tail.data() + i * sizeof e, sizeof e);
+  return e;
+}
 }  // namespace ckpt::state

@@ -9,17 +9,20 @@
 #include <cstring>
 
 #include "ckpt/base/text.hpp"
-#include "ckpt/image/handover.hpp"
-#include "ckpt/image/metadata_view.hpp"
+#include "ckpt/format/checksum.hpp"
+#include "ckpt/format/walk.hpp"
+#include "ckpt/state/files/policy.hpp"
+#include "ckpt/state/files/records.hpp"
+#include "ckpt/state/segment.hpp"
 #include "ckpt/sys/file.hpp"
 
 namespace ckpt::state {
 
 class files_restore {
  public:
-  files_restore(const image::handover& h, report& why)
-      : policy_(h.files), metadata_(h.metadata, h.metadata_size),
-        contents_(h.contents, h.contents_size), why_(why) {}
+  /// `contents`: those of the deleted files, one after the other.
+  files_restore(files_policy policy, bytes metadata, bytes contents, report& why)
+      : policy_(policy), metadata_(metadata), contents_(contents), why_(why) {}
 
   /// Looks, changes nothing.
   // Context: agent, in restored memory
@@ -53,14 +56,14 @@ class files_restore {
   template <class Visitor>
   result<void> each_file(Visitor&& visit) {
     result<void> outcome;
-    image::for_each<open_file>(metadata_, [&](const open_file& f, bytes tail) {
+    format::for_each<open_file>(metadata_, [&](const open_file& f, bytes tail) {
       if (outcome.ok()) outcome = visit(f, text_of_bytes(tail));
     });
     return outcome;
   }
   template <class Visitor>
   void each_descriptor(Visitor&& visit) {
-    image::for_each<descriptor>(metadata_, [&](const descriptor& d, bytes) { visit(d); });
+    format::for_each<descriptor>(metadata_, [&](const descriptor& d, bytes) { visit(d); });
   }
   bool is_wanted(i32 fd) {
     bool wanted = false;
@@ -92,7 +95,7 @@ class files_restore {
   }
 
   result<void> check_regular(const open_file& f, std::string_view path) {
-    if (policy_ == image::files_policy::keep) return {};
+    if (policy_ == files_policy::keep) return {};
     constexpr std::string_view cure = " (put it back, or restart with --files=keep)";
     sys::abi::stat now{};
     const char* name = terminated(path);
@@ -143,7 +146,7 @@ class files_restore {
   /// Pipes within the program, filled with what they held. Their ends are opened from these.
   result<void> make_pipes() {
     result<void> outcome;
-    image::for_each<pipe_content>(metadata_, [&](const pipe_content& p, bytes content) {
+    format::for_each<pipe_content>(metadata_, [&](const pipe_content& p, bytes content) {
       if (!outcome.ok()) return;
       if (pipe_count_ == max_pipes) {
         outcome = why_.refuse("more than ", max_pipes, " pipes");
@@ -253,14 +256,14 @@ class files_restore {
   result<int> open_regular(const open_file& f, std::string_view path) {
     int flags = reopen_flags(f);
     const bool writable = (flags & sys::abi::o_accmode) != sys::abi::o_rdonly;
-    if (policy_ == image::files_policy::keep) {
+    if (policy_ == files_policy::keep) {
       const auto fd = sys::openat(sys::abi::at_fdcwd, terminated(path), flags);
       if (fd.ok() || fd.error() != errc::no_entry) return fd;
       return sys::openat(sys::abi::at_fdcwd, terminated(path), flags | sys::abi::o_creat,
                          f.mode & 07777u);
     }
     const int fd = CKPT_TRY(sys::openat(sys::abi::at_fdcwd, terminated(path), flags));
-    if (policy_ == image::files_policy::rewind && writable)
+    if (policy_ == files_policy::rewind && writable)
       if (auto r = rewind(f, fd, path); !r.ok()) return r.error();
     return fd;
   }
@@ -324,10 +327,10 @@ class files_restore {
     sys::linux_files kernel;
     u64 position = 0;
     result<void> outcome;
-    image::for_each<extents>(metadata_, [&](const extents& t, bytes tail) {
+    format::for_each<extents>(metadata_, [&](const extents& t, bytes tail) {
       if (t.object == 0) return;
       for (u64 i = 0; i < t.count; ++i) {
-        const auto e = image::extent_at(tail, i);
+        const auto e = extent_at(tail, i);
         if (t.object == f.content && outcome.ok())
           outcome = sys::pwrite_all(kernel, fd, contents_.subspan(position, e.length), e.address);
         position += e.length;
@@ -338,7 +341,7 @@ class files_restore {
 
   result<void> restore_locks() {
     result<void> outcome;
-    image::for_each<file_lock>(metadata_, [&](const file_lock& l, bytes) {
+    format::for_each<file_lock>(metadata_, [&](const file_lock& l, bytes) {
       if (!outcome.ok()) return;
       i32 fd = -1;
       each_descriptor([&](const descriptor& d) {
@@ -348,7 +351,7 @@ class files_restore {
       outcome = set_lock(l, fd);
       if (outcome.ok()) return;
       const errc error = outcome.error();
-      image::for_each<open_file>(metadata_, [&](const open_file& f, bytes tail) {
+      format::for_each<open_file>(metadata_, [&](const open_file& f, bytes tail) {
         if (f.id != l.open_file) return;
         if (error == errc::again || error == errc::access)
           outcome = why_.refuse("another process holds the lock on ", quoted{text_of_bytes(tail)},
@@ -381,7 +384,7 @@ class files_restore {
   };
   static constexpr u32 max_pipes = 128;
 
-  image::files_policy policy_;
+  files_policy policy_;
   bytes metadata_;
   bytes contents_;
   report& why_;

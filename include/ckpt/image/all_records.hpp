@@ -18,7 +18,7 @@
 #include "ckpt/state/timers.hpp"
 #include "ckpt/state/x86_64/thread.hpp"
 
-namespace ckpt::format {
+namespace ckpt::image {
 
 template <class... Records>
 struct record_list {
@@ -41,7 +41,7 @@ using all_records =
 /// Calls visit(record) with the decoded structure when the type is known.
 /// errc::not_found for an unknown type, errc::malformed for an illegal field.
 template <class Visitor>
-result<void> visit_record(const record_view& view, Visitor&& visit) {
+result<void> visit_record(const format::record_view& view, Visitor&& visit) {
   errc outcome = errc::not_found;
   all_records::for_each([&]<class Record>() {
     if (view.type != Record::record) return;
@@ -53,4 +53,4 @@ result<void> visit_record(const record_view& view, Visitor&& visit) {
   return outcome;
 }
 
-}  // namespace ckpt::format
+}  // namespace ckpt::image

@@ -1,0 +1,80 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Prints docs/FIDELITY.md: what of a program comes back, state by state, as the victims say it in
+their `// Fidelity:` lines (AREA | STATE | OUTCOME) and tests/e2e/refuse.py in its table. With a file
+as the second argument, compares instead."""
+
+import pathlib
+import re
+import sys
+
+AREAS = {
+    "registers": "Registers", "thread": "The thread", "signals": "Signals", "timers": "Timers",
+    "calls": "System calls", "memory": "Memory", "descriptors": "Descriptors",
+    "process": "The process", "settings": "What it has asked of the kernel",
+}
+
+TOP = """# What comes back
+
+Made by tests/fidelity.py from the victims, programs that set a state up, are checkpointed and
+restarted over and over, and then check themselves; each row names its victim in tests/victims.
+`readckpt IMAGE`, and `readckpt state IMAGE`, show what an image has of it.
+
+*kept*: as it was, to the byte and to the flag. *refused*: the checkpoint is refused with a line that
+says what is there quoted, and the program goes on.
+"""
+
+# Of descriptors, which e2e scripts show rather than victims.
+OF_SCRIPTS = [
+    ("descriptors", "open files: offset, flags, sharing by dup, close-on-exec", "kept",
+     "e2e/files_policy.py"),
+    ("descriptors", "deleted files", "kept with their contents", "e2e/files_policy.py"),
+    ("descriptors", "POSIX, OFD and flock locks", "kept", "e2e/undisturbed.py"),
+    ("descriptors", "a terminal, pipe or socket on 0, 1 and 2", "those of whoever restarts",
+     "e2e/rounds.py"),
+]
+
+
+def rows_of_victims(root):
+    listed = re.search(r"set\(CKPT_VICTIMS\n(.*?)\)", (root / "tests/victims/CMakeLists.txt").read_text(),
+                       re.S)[1].split()
+    for name in sorted(listed):
+        text = (root / f"tests/victims/{name}.cpp").read_text()
+        for line in re.findall(r"^// Fidelity: (.*)$", text, re.M):
+            parts = [part.strip() for part in line.split(" | ")]
+            if len(parts) != 3 or parts[0] not in AREAS:
+                raise SystemExit(f"{name}.cpp: not AREA | STATE | OUTCOME: {line}")
+            yield (*parts, name)
+
+
+def document(root):
+    sys.path[:0] = [str(root / "tests/e2e"), str(root / "tests/agent")]
+    import refuse
+    import sizes
+    rows = [*rows_of_victims(root), *OF_SCRIPTS]
+    parts = [TOP]
+    for area, title in AREAS.items():
+        parts.append(f"\n## {title}\n| state | in a restarted program | shown by |\n|---|---|---|\n")
+        parts += [f"| {state} | {outcome} | `{by}` |\n" for of, state, outcome, by in rows if of == area]
+    parts.append("\n## Refused\n| what the program holds | the line says |\n|---|---|\n")
+    parts += [f"| {state} | “{line}” |\n" for state, line in refuse.KINDS.values()]
+    parts.append("\n[MESSAGES.md](MESSAGES.md) has every line with its cure.\n\n"
+                 "## What it costs a program\nTests hold these limits (tests/agent).\n\n"
+                 "| what | bytes at most |\n|---|---|\n")
+    parts += [f"| {what} | {limit:,} |\n" for what, limit in sizes.LIMITS.items()]
+    return "".join(parts)
+
+
+def main(root, file=None):
+    text = document(pathlib.Path(root))
+    if file is None:
+        print(text, end="")
+        return 0
+    if pathlib.Path(file).read_text() == text:
+        return 0
+    print(f"{file} is not what the victims say: tests/fidelity.py . > docs/FIDELITY.md")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
