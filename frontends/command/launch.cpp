@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "../agent/config.hpp"
 #include "../hijack/launch.hpp"
@@ -53,6 +54,12 @@ int refuse_kind(const program_file& program) {
                    "checkpoint it\n",
                    file.c_str());
       return own_failure;
+    case program_kind::unreadable:
+      std::fprintf(stderr,
+                   "ckpt: %s cannot be read, and ckpt must see how the agent gets into it; make it "
+                   "readable (chmod +r)\n",
+                   file.c_str());
+      return own_failure;
     default: return 0;
   }
 }
@@ -64,7 +71,8 @@ enum class road {
 };
 road road_into(const program_file& program) {
   const bool alone = program.kind == program_kind::statically_linked ||
-                     program.kind == program_kind::must_be_first;
+                     program.kind == program_kind::must_be_first ||
+                     program.kind == program_kind::other_loader;
   return alone ? road::by_hand : road::preload;
 }
 
@@ -78,14 +86,21 @@ int prepare_preload(const std::string& library, std::string launch_value) {
                  library.c_str());
     return own_failure;
   }
+  // execve(2) then sets AT_SECURE, and loaders take no LD_PRELOAD.
+  if (getuid() != geteuid() || getgid() != getegid()) {
+    std::fputs("ckpt: the real and the effective user or group differ, with which loaders ignore "
+               "LD_PRELOAD; start ckpt as one user\n", stderr);
+    return own_failure;
+  }
   std::string preload = library;
   if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr && *users != '\0') {
     if (!launch_value.empty()) launch_value += agent::launch_separator;
     launch_value.append(agent::launch_preload).append("=").append(users);
     preload.append(":").append(users);
   }
-  setenv("LD_PRELOAD", preload.c_str(), 1);
-  setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1);
+  if (setenv("LD_PRELOAD", preload.c_str(), 1) != 0 ||
+      setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1) != 0)
+    throw std::bad_alloc();
   return 0;
 }
 

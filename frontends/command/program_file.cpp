@@ -94,11 +94,23 @@ bool needs_library(int fd, const Elf64_Phdr& dynamic, const At& at, std::string_
   return false;
 }
 
+/// Whether the loader is glibc's or musl's, which bring what LD_PRELOAD names.
+bool heeds_preload(int fd, const Elf64_Phdr& loader) {
+  char path[512] = {};
+  if (pread(fd, path, std::min<std::size_t>(loader.p_filesz, sizeof path - 1),
+            static_cast<off_t>(loader.p_offset)) <= 0)
+    return false;
+  const std::string_view whole(path);
+  const auto name = whole.substr(whole.rfind('/') + 1);
+  return name.starts_with("ld-linux") || name.starts_with("ld-musl");
+}
+
 program_kind kind_of(const std::string& path, program_file& found, int depth) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     if (errno == EMFILE || errno == ENFILE) found.error = errno;
-    return program_kind::dynamic;  // executable but not readable: the kernel will see
+    if (errno == EACCES && executable_error(path) == 0) return program_kind::unreadable;
+    return program_kind::dynamic;  // not there: the kernel will see
   }
   char head[4096] = {};
   const ssize_t size = read(fd, head, sizeof head - 1);
@@ -131,7 +143,9 @@ program_kind kind_of(const std::string& path, program_file& found, int depth) {
     return -1;
   };
   const auto is = [](Elf64_Word type) { return [type](const Elf64_Phdr& s) { return s.p_type == type; }; };
-  if (std::ranges::none_of(segments, is(PT_INTERP))) return done(program_kind::statically_linked);
+  const auto loader = std::ranges::find_if(segments, is(PT_INTERP));
+  if (loader == segments.end()) return done(program_kind::statically_linked);
+  if (!heeds_preload(fd, *loader)) return done(program_kind::other_loader);
   const auto dynamic = std::ranges::find_if(segments, is(PT_DYNAMIC));
   // The address sanitizer of gcc looks who stands before it and gives up.
   if (dynamic != segments.end() && needs_library(fd, *dynamic, in_file, "libasan.so"))

@@ -12,9 +12,11 @@ namespace ckpt::command {
 enum class program_kind {
   dynamic,
   must_be_first,  // dynamic, with a library that ends the program when another comes before it
+  other_loader,   // dynamic, by a loader of which it is not known that it heeds LD_PRELOAD
   statically_linked,
   other_architecture,
   privileged,
+  unreadable,  // executable only: nobody can say how the agent gets in
   not_elf
 };
 

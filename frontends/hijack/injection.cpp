@@ -41,7 +41,7 @@ result<void> find_call_site(const tracee& t, const registers& at_entry, call_sit
   const auto vdso = initial_auxiliary(t, remote_ptr<u64>(stack_pointer(at_entry)), AT_SYSINFO_EHDR);
   if (vdso.ok() && *vdso != 0)
     for (u64 page = 0; page < 4; ++page)
-      if (site.find(remote_address(*vdso + page * page_size), page_size).ok()) return {};
+      if (site.find(remote_address(*vdso + page * page_size)).ok()) return {};
   return site.borrow(remote_ptr<u64>(page_down(program_counter(at_entry))));
 }
 

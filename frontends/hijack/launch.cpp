@@ -142,7 +142,10 @@ result<void> wait_for_exec(tracee& t) {
   }
 }
 
-[[noreturn]] void trace_program(const launch_plan& plan, pid_t program, int channel) {
+/// An exception would let go of the program on its way out, which would then run without the agent:
+/// noexcept, so that it ends this process instead, and the program with it.
+[[noreturn]] void trace_program(const launch_plan& plan, tracee& t, pid_t program,
+                                int channel) noexcept {
   // Signals are blocked since before this process was there. The directory may be unmounted.
   if (chdir("/") != 0) _exit(1);
   const int err = fcntl(2, F_DUPFD_CLOEXEC, 3);
@@ -154,7 +157,6 @@ result<void> wait_for_exec(tracee& t) {
   if (read(channel, &leave, 1) != 1) _exit(0);  // the program's process is gone
   witness guard;
   int error = guard.start(err, plan, program) ? 0 : errno;
-  tracee t;
   if (error == 0) {
     guard.begin();
     const auto seized = t.seize(program, PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL);
@@ -211,7 +213,7 @@ bool children_share_namespace() {
 }
 
 /// The tracer's number, or an errno.
-result<pid_t> start_tracer(const launch_plan& plan, const int (&channel)[2]) {
+result<pid_t> start_tracer(const launch_plan& plan, tracee& t, const int (&channel)[2]) {
   const pid_t program = getpid();
   // Without a signal at its end: one that is blocked would stay pending for the program.
   const auto intermediate = static_cast<pid_t>(syscall(SYS_clone, 0, 0, 0, 0, 0));
@@ -220,7 +222,7 @@ result<pid_t> start_tracer(const launch_plan& plan, const int (&channel)[2]) {
     // Whoever stops the program's group may continue the program alone.
     setsid();
     const pid_t tracer = fork();
-    if (tracer == 0) trace_program(plan, program, channel[1]);
+    if (tracer == 0) trace_program(plan, t, program, channel[1]);
     const int error = -errno;  // otherwise the tracer itself says its number
     if (tracer < 0) (void)send(channel[1], &error, sizeof error, MSG_NOSIGNAL);
     _exit(0);
@@ -246,13 +248,14 @@ result<void> inject_at_exec(const launch_plan& plan, report& why) {
     return why.refuse(
         "it is statically linked, and its first child is to begin a new PID "
         "namespace (unshare --pid): unshare with --fork");
+  tracee t;  // the tracer's, made where a lack of memory has a line
   int channel[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) != 0)
     return why.explain(static_cast<errc>(errno), "cannot make a pair of sockets");
   for (int& end : channel) end = out_of_the_way(end);
   const all_signals_blocked signals;
   const sys::unique_fd ours(channel[0]);
-  const auto tracer = start_tracer(plan, channel);
+  const auto tracer = start_tracer(plan, t, channel);
   if (!tracer.ok())
     return why.explain(tracer.error(),
                        "cannot start the process that puts the agent into it (a "

@@ -11,13 +11,13 @@
 
 namespace ckpt::hijack {
 
-result<void> call_site::find(remote_address begin, u64 length) {
-  std::vector<u8> code(length);
-  CKPT_TRY(tracee_.read(begin, std::as_writable_bytes(std::span(code))));
+result<void> call_site::find(remote_address page) {
+  std::array<u8, page_size> code{};
+  CKPT_TRY(tracee_.read(page, std::as_writable_bytes(std::span(code))));
   const auto found = std::search(code.begin(), code.end(), system_call_instruction.begin(),
                                  system_call_instruction.end());
   if (found == code.end()) return errc::not_found;
-  address_ = begin + static_cast<u64>(found - code.begin());
+  address_ = page + static_cast<u64>(found - code.begin());
   return {};
 }
 

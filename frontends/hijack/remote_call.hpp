@@ -19,8 +19,8 @@ class call_site {
   call_site& operator=(const call_site&) = delete;
   ~call_site() { give_back(); }
 
-  /// One that is there already, in the page range of an executable mapping.
-  result<void> find(remote_address begin, u64 length);
+  /// One that is there already, in a page of an executable mapping.
+  result<void> find(remote_address page);
   /// Writes one over the word at an aligned address of code, until the end of this object: for
   /// kernels that run without a vDSO.
   result<void> borrow(remote_ptr<u64> at);

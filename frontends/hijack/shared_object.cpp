@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "ckpt/sys/file.hpp"
@@ -210,16 +212,18 @@ result<void> shared_object::read_constructors(u64 address, u64 size) {
   return {};
 }
 
-std::vector<std::byte> shared_object::relocated(const segment& s, u64 base) const {
-  const u64 length = s.file_end - s.memory.begin;
-  const auto* from = file_.data() + s.file_offset;
-  std::vector<std::byte> contents(from, from + length);
+void shared_object::relocated(const segment& s, u64 base, u64 from, mutable_bytes to) const {
+  const u64 of_file = from < s.file_end ? std::min<u64>(s.file_end - from, to.size()) : 0;
+  std::memset(to.data(), 0, to.size());
+  if (of_file != 0)
+    std::memcpy(to.data(), file_.data() + s.file_offset + (from - s.memory.begin), of_file);
   for (const relocation& r : relocations_) {
-    if (!s.memory.contains(r.where)) continue;
     const u64 value = base + r.addend;
-    std::memcpy(contents.data() + (r.where - s.memory.begin), &value, sizeof value);
+    const bytes value_bytes = std::as_bytes(std::span(&value, 1));
+    // One by one: it may lie across an edge.
+    for (u64 i = 0; i < value_bytes.size(); ++i)
+      if (r.where + i - from < to.size()) to[r.where + i - from] = value_bytes[i];
   }
-  return contents;
 }
 
 namespace {
@@ -237,9 +241,12 @@ result<void> map_segment(const shared_object& object, const shared_object::segme
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
   if ((s.protection & PROT_WRITE) == 0 || file_end <= memory.begin) return {};
   // What follows the file's bytes in their last page is of the file as well, and must be zero.
-  auto contents = object.relocated(s, base);
-  contents.resize(file_pages_end - memory.begin);
-  return t.write(remote_address(memory.begin), contents);
+  std::array<std::byte, page_size> page{};
+  for (u64 at = memory.begin; at < file_pages_end; at += page_size) {
+    object.relocated(s, base, at - base, page);
+    CKPT_TRY(t.write(remote_address(at), page));
+  }
+  return {};
 }
 
 }  // namespace

@@ -34,8 +34,9 @@ class shared_object {
   [[nodiscard]] range read_only_after_relocation() const { return relro_; }
   /// Addresses of the functions to be called, in this order.
   [[nodiscard]] const std::vector<u64>& constructors() const { return constructors_; }
-  /// The bytes of a segment that come from the file, from its first page on, relocated for a base.
-  [[nodiscard]] std::vector<std::byte> relocated(const segment& s, u64 base) const;
+  /// The bytes of a segment from an address of its on, relocated for a base; zeros behind what comes
+  /// from the file.
+  void relocated(const segment& s, u64 base, u64 from, mutable_bytes to) const;
 
  private:
   struct relocation {

@@ -138,11 +138,9 @@ result<void> borrowed_thread::take() {
   registers_ = CKPT_TRY(tracee_.get_registers());
   // It will not go on from this stop, where the kernel would see to that.
   make_interrupted_call_again(registers_);
-  // As large as the kernel has it on any processor; it says how much it was.
-  vectors_.resize(64 * 1024);
-  iovec where{vectors_.data(), vectors_.size()};
+  iovec where{tracee_.vectors_.data(), tracee_.vectors_.size()};
   CKPT_TRY(trace(PTRACE_GETREGSET, tid, vector_state_note, &where));
-  vectors_.resize(where.iov_len);
+  vectors_length_ = where.iov_len;  // the kernel says how much it was
   CKPT_TRY(trace(PTRACE_GETSIGMASK, tid, sizeof mask_, &mask_));
   u64 all = ~u64{0};
   CKPT_TRY(trace(PTRACE_SETSIGMASK, tid, sizeof all, &all));
@@ -155,7 +153,7 @@ result<void> borrowed_thread::give_back() {
   taken_ = false;
   const pid_t tid = tracee_.tid();
   if (tid == 0) return errc::gone;
-  iovec where{vectors_.data(), vectors_.size()};
+  iovec where{tracee_.vectors_.data(), vectors_length_};
   CKPT_TRY(trace(PTRACE_SETREGSET, tid, vector_state_note, &where));
   CKPT_TRY(trace(PTRACE_SETSIGMASK, tid, sizeof mask_, &mask_));
   return tracee_.set_registers(registers_);

@@ -29,7 +29,8 @@ struct stop {
   int number = 0;
 };
 
-/// One thread, held from seize() to release() or the end of the object.
+/// One thread, held from seize() to release() or the end of the object. All memory that is needed
+/// while it is held is had before: who runs out of it then can neither go on nor go back.
 class tracee {
  public:
   tracee() = default;
@@ -69,10 +70,13 @@ class tracee {
   result<void> poke(remote_ptr<u64> at, u64 word) const;
 
  private:
+  friend class borrowed_thread;
   pid_t tid_ = 0;
+  // For the vector state, as large as the kernel has it on any processor.
+  std::vector<std::byte> vectors_ = std::vector<std::byte>(64 * 1024);
 };
 
-/// A thread whose registers may be changed: at the end it has again what it had. Meanwhile all its
+/// A thread, one of a tracee at a time, whose registers may be changed: at the end it has again what it had. Meanwhile all its
 /// signals are blocked, so that they wait for the program instead of reaching what is done in its
 /// name. (SIGKILL and SIGSTOP do what they always do.)
 class borrowed_thread {
@@ -93,7 +97,7 @@ class borrowed_thread {
   tracee& tracee_;
   bool taken_ = false;
   registers registers_{};
-  std::vector<std::byte> vectors_;
+  std::size_t vectors_length_ = 0;
   u64 mask_ = 0;
 };
 

@@ -283,6 +283,67 @@ def refusals(setup):
             "cannot map.*libckpt", "cannot allocate memory", victim="first_view_large")
 
 
+def unreadable(setup):
+    """Executable only: whether it has a loader cannot be seen."""
+    if not setup.drops and os.geteuid() == 0:
+        raise harness.Skip("root may read everything")
+    cwd = setup.directory("work")
+    program = setup.victim("first_view", cwd)
+    os.chmod(program, 0o111)
+    got = setup.run([setup.ckpt, program, "report"], cwd)
+    harness.expect_refusal("unreadable", *got, "first_view", "cannot be read", "chmod")
+
+
+def two_users(setup):
+    """With two users at once execve(2) sets AT_SECURE."""
+    if setup.drops or os.geteuid() != 0:
+        raise harness.Skip("needs root")
+    cwd = setup.directory("work")
+    got = setup.run([*in_python("os.setresuid(65534, 0, 0)", []), setup.ckpt, "/bin/true"], cwd)
+    harness.expect_refusal("two users", *got, "real and the effective", "LD_PRELOAD")
+
+
+def other_loader(setup):
+    """A loader that knows no LD_PRELOAD: here a static program stands for it."""
+    session = harness.Session(setup)
+    loader = b"/lib64/ld-linux-x86-64.so.2"
+    shutil.copy(setup.victim("static_nolibc", session.cwd), session.cwd / "odd")
+    program = setup.victim("tick", session.cwd)
+    contents = program.read_bytes()
+    if loader not in contents:
+        raise harness.Skip("another loader here")
+    program.write_bytes(contents.replace(loader, b"./odd".ljust(len(loader), b"\0"), 1))
+    session.start(["./tick", *ARGUMENTS], ready=False, env=VALUE)
+    session.process.wait_armed()
+    session.process.kill()
+
+
+def little_memory(setup):
+    """Whatever the limit: the agent is in it, or it has not run and one line says why."""
+    cwd = setup.directory("work")
+    program = setup.victim("static_nolibc", cwd)
+    outcomes = {"protected": 0, "refused": 0}
+    for limit in range(1400, 1900, 10):
+        process = setup.start([*shell(f"ulimit -v {limit}", [setup.ckpt, program, *ARGUMENTS])],
+                              cwd, env=VALUE)
+        end = time.monotonic() + 20
+        while not process.ended(0.002) and b"ready" not in process.out.seen():
+            if time.monotonic() > end:
+                raise harness.Failure(f"{limit} KiB: it neither ends nor begins")
+        if process.ended():
+            harness.expect_refusal(f"{limit} KiB", process.wait(),
+                                   process.out.all().decode(), process.stderr(), "memory")
+            outcomes["refused"] += 1
+            continue
+        if not process.catches(harness.TRIGGER) or process.err.seen():
+            raise harness.Failure(f"{limit} KiB: unprotected: {process.err.seen()!r}")
+        outcomes["protected"] += 1
+        process.kill()
+    print(f"        {outcomes}")
+    if 0 in outcomes.values():
+        raise harness.Failure(f"limits on one side only: {outcomes}")
+
+
 def traced_already(setup):
     cwd = setup.directory("work")
     got = setup.run([tool("strace"), "-f", "-o", "trace", setup.ckpt,
@@ -456,6 +517,10 @@ def body(setup):
         ("not to be run", lambda: not_to_be_run(setup)),
         ("several threads", lambda: several_threads(setup)),
         ("refusals", lambda: refusals(setup)),
+        ("unreadable", lambda: unreadable(setup)),
+        ("two users at once", lambda: two_users(setup)),
+        ("another loader", lambda: other_loader(setup)),
+        ("little memory", lambda: little_memory(setup)),
         ("traced already", lambda: traced_already(setup)),
         ("the tracer is killed", lambda: killed_at_work(setup)),
         ("the tracer holds nothing", lambda: holds_nothing(setup)),

@@ -50,7 +50,7 @@ struct caller_in_child {
 
 TEST_CASE("the kernel is called, and answers with a value or an error") {
   caller_in_child there([] { return ::pause(); });
-  REQUIRE(there.site.find(test::vdso(), page_size).ok());
+  REQUIRE(there.site.find(test::vdso()).ok());
   remote_caller caller(there.child.held, there.thread.saved(), there.site.address());
   CHECK(caller.system_call(SYS_getpid).value() == static_cast<u64>(there.child.pid()));
   CHECK(caller.system_call(SYS_close, -1).error() == static_cast<errc>(EBADF));
@@ -67,7 +67,7 @@ TEST_CASE("the kernel is called, and answers with a value or an error") {
 
 TEST_CASE("a process that ends in a call is gone") {
   caller_in_child there([] { return ::pause(); });
-  REQUIRE(there.site.find(test::vdso(), page_size).ok());
+  REQUIRE(there.site.find(test::vdso()).ok());
   remote_caller caller(there.child.held, there.thread.saved(), there.site.address());
   CHECK(caller.system_call(SYS_exit_group, 3).error() == errc::gone);
 }
@@ -89,7 +89,7 @@ TEST_CASE("a function is called on a stack of its own and returns") {
   shared = static_cast<shared_words*>(
       ::mmap(nullptr, page_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   caller_in_child there([] { return ::pause(); });
-  REQUIRE(there.site.find(test::vdso(), page_size).ok());
+  REQUIRE(there.site.find(test::vdso()).ok());
   remote_caller caller(there.child.held, there.thread.saved(), there.site.address());
   borrowed_memory memory(caller);
   REQUIRE(memory.take(16 * page_size).ok());

@@ -32,7 +32,7 @@ int call_in_between(Work work, Wake wake, afterwards then = afterwards::released
     borrowed_thread thread(child.held);
     REQUIRE(thread.take().ok());
     call_site site(child.held);
-    REQUIRE(site.find(test::vdso(), page_size).ok());
+    REQUIRE(site.find(test::vdso()).ok());
     remote_caller caller(child.held, thread.saved(), site.address());
     for (int i = 0; i < 3; ++i)
       REQUIRE(caller.system_call(SYS_getpid).value() == static_cast<u64>(child.pid()));
@@ -92,7 +92,7 @@ TEST_CASE("a signal that comes meanwhile waits until the thread is itself again"
     REQUIRE(thread.take().ok());
     ::kill(child.pid(), SIGUSR1);
     call_site site(child.held);
-    REQUIRE(site.find(test::vdso(), page_size).ok());
+    REQUIRE(site.find(test::vdso()).ok());
     remote_caller caller(child.held, thread.saved(), site.address());
     CHECK(caller.system_call(SYS_getpid).ok());
     CHECK(caller.fatal_signal() == 0);
@@ -108,7 +108,7 @@ TEST_CASE("a stop that comes meanwhile holds") {
     REQUIRE(thread.take().ok());
     ::kill(child.pid(), SIGSTOP);
     call_site site(child.held);
-    REQUIRE(site.find(test::vdso(), page_size).ok());
+    REQUIRE(site.find(test::vdso()).ok());
     remote_caller caller(child.held, thread.saved(), site.address());
     for (int i = 0; i < 3; ++i) CHECK(caller.system_call(SYS_getpid).ok());
   }
