@@ -22,6 +22,11 @@ KINDS = {
     "eventfd": "eventfd",
     "epoll": "epoll|eventpoll",
     "mqueue": "message queue",
+    "packets": "packet mode",
+    "other-name": "first\\.bin",
+    "namespace": "kernel object.*uts:",
+    "descriptor-table": "modify_ldt",
+    "page-zero": "memory at 0.*address 0",
 }
 
 
