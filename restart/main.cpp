@@ -246,12 +246,13 @@ void match_layout(bytes metadata) {
     if (l.soft <= now.hard && sys::prlimit64(sys::abi::rlimit_stack, &wanted, nullptr).ok())
       again = true;
   });
-  const auto process = image::first<state::process>(metadata);
+  // An execve takes READ_IMPLIES_EXEC away, so to ask for it here would never end.
+  const u32 saved = image::first<state::process>(metadata).personality;
+  const u32 wanted = saved & ~sys::abi::read_implies_exec;
   const auto persona = sys::personality(sys::abi::personality_query);
-  if (persona.ok() && *persona != process.personality &&
-      sys::personality(process.personality).ok()) {
+  if (persona.ok() && *persona != wanted && sys::personality(wanted).ok()) {
     const auto set = sys::personality(sys::abi::personality_query);
-    again = again || (set.ok() && *set == process.personality);
+    again = again || (set.ok() && *set == wanted);
   }
   if (again) (void)sys::execve("/proc/self/exe", global.argv, global.envp);
 }

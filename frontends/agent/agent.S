@@ -19,6 +19,11 @@ trigger_entry:
     test %eax, %eax
     jnz 1f
     lea agent_trigger_stack_end(%rip), %rsp
+    // The kernel leaves alignment checks (EFLAGS.AC) as the program has them; compiled code makes
+    // unaligned accesses. The frame has the program's flags.
+    pushfq
+    andl $~0x40000, (%rsp)
+    popfq
     call trigger_main
     mov %rbp, %rsp
     movl $0, agent_busy(%rip)

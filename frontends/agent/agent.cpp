@@ -709,6 +709,10 @@ void resume(const image::handover& h) {
     if (s.tid == thread.tid) state::finish_thread_settings(s, lost);
   });
 
+  // No sooner: every mapping made under it becomes executable.
+  const u32 personality = image::first<state::process>(metadata).personality;
+  if ((personality & sys::abi::read_implies_exec) != 0) (void)sys::personality(personality);
+
   // Last words from the window, then it goes; the frame is on the agent's own stack.
   const range window = h.window;
   const range contents = h.contents_mapping;

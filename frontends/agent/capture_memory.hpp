@@ -76,6 +76,8 @@ class segment_recorder {
       case maps::special::vdso: return kind_t::vdso;
       default: break;
     }
+    // A program that may map page 0 is root's; here it would be a null pointer.
+    if (head_.where.begin < page_size) return refuse("at address 0");
     if (flags_.has(vm_flag::huge_tlb)) return refuse("made of hugetlb pages");
     if (flags_.has(vm_flag::shadow_stack)) return refuse("a shadow stack");
     switch (maps::backing_of(name_.view())) {

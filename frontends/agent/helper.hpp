@@ -114,6 +114,14 @@ class helper {
     m.env_start = f.env_start, m.env_end = f.env_end;
     CKPT_TRY(out.add(m));
 
+    // The helper shares the memory and so the table. The kernel returns an int, errors too.
+    u64 descriptor = 0;
+    const auto table = sys::checked<u64>(
+        sys::invoke(__NR_modify_ldt, 0 /* read */, &descriptor, sizeof descriptor));
+    if (static_cast<i32>(table.value_or(0)) > 0)
+      return s_.why.refuse("the program has a local descriptor table (modify_ldt), which cannot be "
+                           "saved");
+
     state::process p{};
     p.pid = s_.program;
     p.parent = f.ppid;

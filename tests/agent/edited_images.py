@@ -13,7 +13,7 @@ EXPECTED = {
     "nothing": RUNS,
     "other-vdso": RUNS,
     "more-cpu": "this processor lacks ",
-    "newer-version": "format version 2.0 is not one this ckpt reads",
+    "newer-version": "format version 2.1 is not one this ckpt reads",
     "architecture": "another architecture",
     "being-updated": "incomplete",
     "no-agent": "no agent",

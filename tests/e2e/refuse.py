@@ -24,6 +24,11 @@ KINDS = {
     "eventfd": ("eventfd", "of a kind that cannot be saved (anon_inode:[eventfd])"),
     "epoll": ("epoll", "of a kind that cannot be saved (anon_inode:[eventpoll])"),
     "mqueue": ("a POSIX message queue", "is a message queue (mq_open)"),
+    "packets": ("a pipe in packet mode (O_DIRECT)", "packet mode"),
+    "other-name": ("a file open for writing that its path no longer leads to", "first.bin"),
+    "namespace": ("a namespace file", "a kernel object"),
+    "descriptor-table": ("a local descriptor table", "modify_ldt"),
+    "page-zero": ("memory at address 0", "memory at 0"),
 }
 
 

@@ -103,7 +103,7 @@ TEST_CASE("a flipped bit anywhere in header, metadata, table or trailer is notic
 TEST_CASE("the header says in words why it is refused") {
   CHECK(verdict(image_bytes(8192)) == "not a ckpt image");
   CHECK(with_header([](file_header& h) { h.major = u16{2}; }) ==
-        "format version 2.0 is not one this ckpt reads (1.x); use the ckpt that wrote it or a "
+        "format version 2.1 is not one this ckpt reads (1.x); use the ckpt that wrote it or a "
         "newer one");
   CHECK(with_header([](file_header& h) { h.minor = u16{9}; }).empty());
   CHECK(with_header([](file_header& h) { h.machine = static_cast<format::machine>(183); }) ==

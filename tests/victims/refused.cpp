@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 
@@ -102,6 +103,48 @@ int main(int count, char** values) {
     victim::fill(memory, 8192, 1);
     victim::work_until_stop();
     victim::expect_filled("the segment", memory, 8192, 1);
+    return victim::finish();
+  }
+  if (kind == "packets") {
+    int ends[2];
+    if (pipe2(ends, O_DIRECT) != 0) victim::broken("pipe2");
+    if (write(ends[1], "ab", 2) != 2 || write(ends[1], "cd", 2) != 2) victim::broken("write");
+    announce("fd %ld\n", ends[1]);  // the flag is the writing end's
+    victim::work_until_stop();
+    char text[8];
+    if (read(ends[0], text, sizeof text) != 2 || read(ends[0], text, sizeof text) != 2)
+      victim::lost("the packets");
+    return victim::finish();
+  }
+  if (kind == "other-name") {
+    const int file = open("first.bin", O_RDWR | O_CREAT | O_TRUNC, 0644);
+    if (file < 0 || link("first.bin", "second.bin") != 0 || unlink("first.bin") != 0)
+      victim::broken("second.bin");
+    announce("fd %ld\n", file);
+    victim::work_until_stop();
+    if (write(file, "abc", 3) != 3 || victim::slurp("second.bin") != "abc")
+      victim::lost("what was written");
+    return victim::finish();
+  }
+  if (kind == "namespace") {
+    const int file = open("/proc/self/ns/uts", O_RDONLY);
+    if (file < 0) victim::skip("no namespaces here");
+    announce("fd %ld\n", file);
+    victim::work_until_stop();
+    return victim::finish();
+  }
+  if (kind == "descriptor-table") {
+    // A data segment of the program's own: entry 3, at 4096, 32 bits, in pages.
+    const unsigned entry[4] = {3, 4096, 0xfffff, 0x51};
+    if (syscall(SYS_modify_ldt, 1, entry, sizeof entry) != 0) victim::skip("no modify_ldt here");
+    victim::work_until_stop();
+    return victim::finish();
+  }
+  if (kind == "page-zero") {
+    void* zero = mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (zero == MAP_FAILED) victim::skip("page 0 cannot be mapped here");
+    victim::work_until_stop();
     return victim::finish();
   }
   int fd = -1;

@@ -258,7 +258,8 @@ inline constexpr u32 membarrier_query = 0, membarrier_private_expedited = 1u << 
                      membarrier_get_registrations = 1u << 9;
 /// Each registration is the bit above its command; GLOBAL_EXPEDITED's is 2.
 inline constexpr u32 membarrier_registrations = 1u << 2 | 1u << 4 | 1u << 6 | 1u << 8;
-inline constexpr u32 personality_query = 0xffffffff, addr_no_randomize = 0x0040000;
+inline constexpr u32 personality_query = 0xffffffff, addr_no_randomize = 0x0040000,
+                     read_implies_exec = 0x0400000;
 
 // auxiliary vector (linux/auxvec.h)
 inline constexpr u64 at_null = 0, at_phdr = 3, at_phnum = 5, at_base = 7, at_entry = 9, at_uid = 11,

@@ -222,9 +222,11 @@ class files_capture {
       case s_ifreg:
         if (link.starts_with("/memfd:")) return refuse(e, why, "a memory file", close_it);
         if (is_message_queue(e)) return refuse(e, why, "a message queue (mq_open)", close_it);
+        // A namespace (net:[4026531840]) looks like a file and has no path.
+        if (!link.starts_with('/')) return refuse(e, why, "a kernel object", close_it);
         if (link.starts_with("/proc/") || link.starts_with("/sys/"))
           e.kind = file_kind::kernel_file;
-        else if (e.st.st_nlink == 0 || maps::is_deleted(link))
+        else if (e.st.st_nlink == 0)
           e.kind = file_kind::deleted;
         else
           e.kind = file_kind::regular;
@@ -247,6 +249,8 @@ class files_capture {
       case s_ififo:
         e.kind = link.starts_with("pipe:") && is_internal_pipe(e) ? file_kind::pipe
                                                                    : file_kind::outside;
+        if (e.kind == file_kind::pipe && (e.info.flags & u32{sys::abi::o_direct}) != 0)
+          return refuse(e, why, "a pipe in packet mode (O_DIRECT)", close_it);
         if (e.kind == file_kind::pipe) return {};
         if (!link.starts_with("pipe:") || !from_outside(e))
           return refuse(e, why, "a pipe", close_it);
@@ -298,7 +302,12 @@ class files_capture {
           found.error() != no_directory)
         return why.explain(found.error(), "cannot look at the file of descriptor ", e.fd);
       if (!found.ok() || named.st_ino != e.st.st_ino || named.st_dev != e.st.st_dev) {
-        f.kind = file_kind::deleted;  // hidden or replaced: its name leads elsewhere
+        // It still has a name, but not this one: unlinked beside a hard link, hidden by a mount,
+        // below a directory closed to this user. A copy is as good for who only reads.
+        if ((e.info.flags & u32{sys::abi::o_accmode}) != u32{sys::abi::o_rdonly})
+          return refuse(e, why, "a file open for writing that its path no longer leads to",
+                        "what it writes after a restart would be lost; make the path lead to it");
+        f.kind = file_kind::deleted;
         e.kind = file_kind::deleted;
       } else {
         fingerprint(e, f);
@@ -376,12 +385,20 @@ class files_capture {
     return {};
   }
 
-  /// /proc/1234/… of the program itself is whatever process it is after a restart.
+  /// /proc/1234/… of the program itself is whatever process it is after a restart, and
+  /// /proc/1234/task/1234/… its thread.
   std::string_view as_self(std::string_view path) {
-    if (!path.starts_with(proc_) || path.size() <= proc_.size() || path[proc_.size()] != '/')
-      return path;
+    const auto below = [](std::string_view whole, std::string_view part) {
+      return whole.starts_with(part) && (whole.size() == part.size() || whole[part.size()] == '/');
+    };
+    if (!below(path, proc_)) return path;
+    path.remove_prefix(proc_.size());
+    fixed_text<32> task;
+    task.append("/task/").append(pid_);
+    const bool of_thread = below(path, task.view());
+    if (of_thread) path.remove_prefix(task.view().size());
     self_path_.clear();
-    self_path_.append("/proc/self").append(path.substr(proc_.size()));
+    self_path_.append(of_thread ? "/proc/thread-self" : "/proc/self").append(path);
     return self_path_.view();
   }
 

@@ -137,10 +137,15 @@ inline result<void> add_component(signal_frame& frame, u32 component, bytes raw)
 
 // Context: agent, in restored memory, last of all
 [[noreturn]] inline void enter(signal_frame& frame) {
-  __asm__ volatile("movq %0, %%rsp\n\tmovl $%c1, %%eax\n\tsyscall\n\thlt"
-                   :
-                   : "r"(&frame.context), "i"(__NR_rt_sigreturn)
-                   : "memory");
+  // rt_sigreturn leaves NT and ID as it finds them.
+  constexpr u64 nested_task = 1 << 14, identification = 1 << 21;
+  const u64 flags = frame.context.uc_mcontext.eflags & (nested_task | identification);
+  __asm__ volatile(
+      "movq %0, %%rsp\n\tpushfq\n\torq %2, (%%rsp)\n\tpopfq\n\t"
+      "movl $%c1, %%eax\n\tsyscall\n\thlt"
+      :
+      : "r"(&frame.context), "i"(__NR_rt_sigreturn), "r"(flags)
+      : "memory");
   __builtin_unreachable();
 }
 
