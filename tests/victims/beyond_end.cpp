@@ -4,41 +4,18 @@
 //
 // Fidelity: memory | a mapping behind the end of its file: SIGBUS | kept
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <sys/mman.h>
 
+#include "touching.hpp"
 #include "victim.hpp"
 
 namespace {
 constexpr size_t page = 4096;
-sigjmp_buf back;
-volatile int code;
-
-void on_fault(int signal, siginfo_t*, void*) {
-  code = signal;
-  siglongjmp(back, 1);
-}
-int touch(unsigned char* at, bool write) {
-  code = 0;
-  if (sigsetjmp(back, 1) == 0) {
-    auto* byte = static_cast<volatile unsigned char*>(at);
-    if (write)
-      *byte = 1;
-    else
-      (void)*byte;
-  }
-  return code;
-}
 }  // namespace
 
 int main(int count, char** values) {
   victim::begin(count, values);
-  struct sigaction action {};
-  action.sa_sigaction = on_fault;
-  action.sa_flags = SA_SIGINFO;
-  sigaction(SIGSEGV, &action, nullptr);
-  sigaction(SIGBUS, &action, nullptr);
+  victim::expect_faults();
   const int fd = open("short.bin", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   constexpr size_t size = 5 * page + 100;
   std::string content(size, '\0');
@@ -76,15 +53,15 @@ int main(int count, char** values) {
     for (size_t i = size; i < 6 * page; ++i)
       if (region[i] != 0) victim::lost("the rest of the last page");
     for (size_t i = 6; i < 16; ++i)
-      if (const int got = touch(region + i * page, false); got != SIGBUS)
+      if (const int got = victim::touch(region + i * page, false); got != SIGBUS)
         victim::lost("page %zu behind the end: signal %d", i, got);
   }
-  if (const int got = touch(whole + 9 * page, true); got != SIGBUS)
+  if (const int got = victim::touch(whole + 9 * page, true); got != SIGBUS)
     victim::lost("a write behind the end: signal %d", got);
-  if (const int got = touch(vast + huge - 1, false); got != SIGBUS)
+  if (const int got = victim::touch(vast + huge - 1, false); got != SIGBUS)
     victim::lost("the last byte of the huge mapping: signal %d", got);
   for (size_t i = 0; i < 4; ++i)
-    if (const int got = touch(behind + i * page, false); got != SIGBUS)
+    if (const int got = victim::touch(behind + i * page, false); got != SIGBUS)
       victim::lost("page %zu of the mapping behind the end: signal %d", i, got);
   return victim::finish();
 }
