@@ -2,8 +2,7 @@
 // Guard pages of MADV_GUARD_INSTALL, which /proc/PID/maps does not show: in anonymous memory, in a
 // mapped file, beside data, in memory that was never touched.
 //
-// Fidelity: memory | guard pages (MADV_GUARD_INSTALL) | kept; on a kernel without them by
-// protection
+// Fidelity: memory | guard pages (MADV_GUARD_INSTALL) | kept; on a kernel without them by protection
 #include <fcntl.h>
 #include <sys/mman.h>
 

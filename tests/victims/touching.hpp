@@ -26,7 +26,8 @@ inline void expect_faults() {
 
 // The signal, 0 for none; its code is in fault_code.
 inline int touch(unsigned char* at, bool write = false) {
-  fault_signal = fault_code = 0;
+  fault_signal = 0;
+  fault_code = 0;
   if (sigsetjmp(untouched, 1) == 0) {
     auto* byte = static_cast<volatile unsigned char*>(at);
     if (write)
