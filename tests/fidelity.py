@@ -34,6 +34,16 @@ OF_SCRIPTS = [
      "e2e/rounds.py"),
 ]
 
+# Known to be lost without a line; no victim shows what is not there.
+LOST = [
+    "user and group ids, groups and capabilities that the program changed: it has those of whoever restarts",
+    "namespaces that the program made for itself",
+    "NUMA policies (set_mempolicy, mbind)",
+    "system call dispatch to user code (PR_SET_SYSCALL_USER_DISPATCH)",
+    "processor time used so far: clock() and getrusage() begin again",
+    "directory notification (F_NOTIFY), the session keyring, the selectors ds, es and gs",
+]
+
 
 def rows_of_victims(root):
     listed = re.search(r"set\(CKPT_VICTIMS\n(.*?)\)", (root / "tests/victims/CMakeLists.txt").read_text(),
@@ -58,6 +68,8 @@ def document(root):
         parts += [f"| {state} | {outcome} | `{by}` |\n" for of, state, outcome, by in rows if of == area]
     parts.append("\n## Refused\n| what the program holds | the line says |\n|---|---|\n")
     parts += [f"| {state} | “{line}” |\n" for state, line in refuse.KINDS.values()]
+    parts.append("\n## Lost\nNot refused and not kept in this version:\n")
+    parts += [f"- {what};\n" for what in LOST[:-1]] + [f"- {LOST[-1]}.\n"]
     parts.append("\n[MESSAGES.md](MESSAGES.md) has every line with its cure.\n\n"
                  "## What it costs a program\nTests hold these limits (tests/agent).\n\n"
                  "| what | bytes at most |\n|---|---|\n")
