@@ -265,11 +265,15 @@ result<void> queue_signals(bytes metadata, int number, int pid, int tid, TimerWi
 /// How often a timer has fired while its signal waits is told only to who takes the signal: it is
 /// taken, and with all others of its number put back.
 // Context: triggering thread, all others frozen
-result<void> count_pending_expirations(session& s, std::span<state::posix_timer> timers) {
-  const auto timer_with = [&](i32 id) -> state::posix_timer* {
+result<void> count_pending_expirations(session& s, std::span<state::captured_timer> timers) {
+  const auto captured_with = [&](i32 id) -> state::captured_timer* {
     for (auto& t : timers)
-      if (t.id == id) return &t;
+      if (t.record.id == id) return &t;
     return nullptr;
+  };
+  const auto timer_with = [&](i32 id) -> state::posix_timer* {
+    auto* t = captured_with(id);
+    return t != nullptr ? &t->record : nullptr;
   };
   u64 numbers = 0;  // of signals that timers have sent
   u32 queued[sys::abi::signal_count + 1] = {};
@@ -283,11 +287,12 @@ result<void> count_pending_expirations(session& s, std::span<state::posix_timer>
   for (int number = 1; number <= sys::abi::signal_count; ++number) {
     if ((numbers >> (number - 1) & 1) == 0) continue;
     state::take_signals(number, queued[number], [&](const sys::abi::siginfo& info) {
-      auto* t = state::is_from_timer(info) ? timer_with(state::timer_id_of(info)) : nullptr;
+      auto* t = state::is_from_timer(info) ? captured_with(state::timer_id_of(info)) : nullptr;
       if (t == nullptr || is_own_tick(info)) return;
+      const i64 now = state::nanoseconds_of(t->record.clock);
       // Taking the signal has started a periodic timer again; it waits until it is put back.
-      (void)sys::timer_settime(t->id, 0, {{0, 0}, {0, 0}});
-      state::note_pending(*t, info);
+      (void)sys::timer_settime(t->record.id, 0, {{0, 0}, {0, 0}});
+      state::note_pending(*t, info, now);
     });
     // What has just been taken leaves room for it.
     (void)queue_signals(s.metadata.view(), number, s.program, s.thread, timer_with);
@@ -310,8 +315,8 @@ result<void> capture_posix_timers(session& s) {
   if (size == room.size()) return s.why.refuse("the program has too many POSIX timers");
   std::string_view text(reinterpret_cast<const char*>(room.data()), size);
   const auto list = CKPT_TRY(s.arena.take(u64{1} << 20));
-  const std::span all(reinterpret_cast<state::posix_timer*>(list.data()),
-                      list.size() / sizeof(state::posix_timer));
+  const std::span all(reinterpret_cast<state::captured_timer*>(list.data()),
+                      list.size() / sizeof(state::captured_timer));
   u64 count = 0;
   while (!text.empty()) {
     const auto seen = proc::take_posix_timer(text);
@@ -322,7 +327,7 @@ result<void> capture_posix_timers(session& s) {
   }
   CKPT_TRY(count_pending_expirations(s, all.first(count)));
   // The newest stands first there; they are made again in the order in which they were made.
-  for (u64 i = count; i > 0; --i) CKPT_TRY(s.metadata.add(all[i - 1]));
+  for (u64 i = count; i > 0; --i) CKPT_TRY(s.metadata.add(all[i - 1].record));
   return {};
 }
 
