@@ -57,8 +57,6 @@ int main(int count, char** values) {
                              MAP_SHARED | MAP_NORESERVE);
   const int empty = memfd_create("", 0);
   unsigned char* beyond = map(empty, page, PROT_READ | PROT_WRITE, MAP_SHARED);
-  const int unreadable = memory_file("unreadable", page, 4, 0);
-  fchmod(unreadable, 0);
   victim::work_until_stop();
 
   victim::expect_filled("shared mapping", shown, 8 * page + 100, 1);
@@ -100,9 +98,5 @@ int main(int count, char** values) {
   if (ftruncate(empty, page) != 0) victim::lost("an empty file cannot grow");
   else beyond[0] = 1;
   if (pread(empty, &seen, 1, 0) != 1 || seen != 1) victim::lost("a file that was empty");
-  fstat(unreadable, &st);
-  victim::expect_equal("mode 0", 0, st.st_mode & 07777u);
-  if (pread(unreadable, content, page, 0) != page) victim::lost("a file that nobody may open");
-  victim::expect_filled("nobody may open", content, page, 4);
   return victim::finish();
 }

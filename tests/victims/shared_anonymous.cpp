@@ -134,7 +134,7 @@ int main(int count, char** values) {
   if (memcmp(partly + 4 * page, expected + 4 * page, 6 * page) != 0)
     victim::lost("what is left of a larger object");
   auto* more = static_cast<unsigned char*>(
-      mremap(partly + 4 * page, 6 * page, 12 * page, MREMAP_MAYMOVE));
+      mremap(partly + 4 * page, 6 * page, 13 * page, MREMAP_MAYMOVE));
   if (more == MAP_FAILED || memcmp(more, expected + 4 * page, 12 * page) != 0)
     victim::lost("the rest of an object, into which its mapping grows");
   if (touchable(more + 12 * page)) victim::lost("an object has become larger");

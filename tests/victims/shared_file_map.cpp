@@ -83,6 +83,8 @@ int main(int count, char** values) {
   fd = open("others.bin", O_WRONLY);
   if (pwrite(fd, "!", 1, 50) != 1 || others[50] != '!')
     victim::lost("what others write to a file is not seen");
+  const unsigned char before = victim::pattern(4, 50);
+  if (pwrite(fd, &before, 1, 50) != 1) victim::broken("pwrite");  // for the next restart
   close(fd);
   return victim::finish();
 }
