@@ -197,6 +197,7 @@ class shared_objects {
   };
   static constexpr u64 buffer_size = u64{1} << 20;
   static constexpr u64 pages_at_once = 4096;
+  static constexpr u64 worth_asking = u64{4} << 30;
 
   static std::string_view path_of(const entry& e) { return {e.path, e.path_length}; }
   static std::string_view bare_hex(u64 value, char (&to)[64]) {
@@ -511,9 +512,12 @@ class shared_objects {
       if (fd) return fd;
     }
     sys::unique_fd fd;
+    const bool memory =
+        e.kind == state::object_kind::anonymous || e.kind == state::object_kind::system_v;
+    // Read in place it costs less, unless it is so large that holes are most of it.
+    if (memory && e.size < worth_asking) return fd;
     each_segment(e, [&](const state::segment& s) {
-      if (fd || e.kind == state::object_kind::anonymous || e.kind == state::object_kind::system_v)
-        return;
+      if (fd) return;
       const bool named = e.kind == state::object_kind::named;
       fd = sys::unique_fd(open_mapped({s.address, s.address + s.length},
                                       named ? path_of(e) : std::string_view(), e.device, e.inode)

@@ -64,15 +64,15 @@ int main(int count, char** values) {
   grown = static_cast<unsigned char*>(mremap(grown, 2 * page, 6 * page, MREMAP_MAYMOVE));
   if (grown == MAP_FAILED) victim::broken("mremap");
 
-  // A terabyte with three pages in it, and memory with a page that no process can read.
-  constexpr size_t terabyte = size_t{1} << 40;
+  // 64 GiB with three pages in it, and memory with a page that no process can read.
+  constexpr size_t large = size_t{1} << 36;  // not quite: without a descriptor each page is asked for
   unsigned char* sparse = static_cast<unsigned char*>(
-      mmap(nullptr, terabyte, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+      mmap(nullptr, large, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
            -1, 0));
   if (sparse != MAP_FAILED) {
     victim::fill(sparse, page, 4);
-    victim::fill(sparse + terabyte / 2, page, 5);
-    victim::fill(sparse + terabyte - page, page, 6);
+    victim::fill(sparse + large / 2, page, 5);
+    victim::fill(sparse + large - page, page, 6);
   }
   unsigned char* hidden = shared(4 * page);
   victim::fill(hidden, 4 * page, 7);
@@ -143,8 +143,8 @@ int main(int count, char** values) {
   if (touchable(grown + 2 * page)) victim::lost("pages beyond the end can be touched");
   if (sparse != MAP_FAILED) {
     victim::expect_filled("sparse, begin", sparse, page, 4);
-    victim::expect_filled("sparse, middle", sparse + terabyte / 2, page, 5);
-    victim::expect_filled("sparse, end", sparse + terabyte - page, page, 6);
+    victim::expect_filled("sparse, middle", sparse + large / 2, page, 5);
+    victim::expect_filled("sparse, end", sparse + large - page, page, 6);
     if (sparse[page] != 0) victim::lost("a hole");
   }
   mprotect(hidden, 4 * page, PROT_READ);
