@@ -4,6 +4,7 @@
 // the others and by a later child.
 //
 // Fidelity: memory | shared anonymous memory: every mapping of one object, its size, holes, parts that nothing maps now | kept; shared with no process but later children
+// Fidelity: memory | shared memory that another process has mapped | refused where both have touched a page; otherwise it is not seen, and is not shared after a restart
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>

@@ -3,7 +3,6 @@
 // written to the file is seen in the mapping, of whichever part, before and after.
 //
 // Fidelity: memory | shared mappings of files, writable or of a file open for writing | kept; a file changed since is kept beside as NAME.after-ckpt before its saved bytes go back, `--files=keep` maps it as it is
-// Fidelity: memory | shared mappings that the program only reads | the file again where it has the same bytes, otherwise a private copy of what it had
 #include <fcntl.h>
 #include <sys/mman.h>
 
