@@ -95,7 +95,7 @@ class image_builder {
     gone.kind = state::object_kind::deleted;
     gone.size = 5000u;
     b.record(gone, "/tmp/gone");
-    b.contents(std::string(page_size, 'y'));
+    b.contents(std::string(2 * page_size, 'y'));
     state::shared_object shared{};
     shared.number = 2u;
     shared.kind = state::object_kind::anonymous;

@@ -264,7 +264,7 @@ TEST_CASE("a record with an illegal field or a wrong size is refused") {
   CHECK(with_record<state::segment>(0, [](auto& s) { s.protection = u32{8}; }) ==
         "a record of type 6 is malformed");
   CHECK(with_record<state::segment>(0, [](auto& s) {
-          s.kind = static_cast<state::segment_kind>(7);
+          s.kind = static_cast<state::segment_kind>(8);
         }) == "a record of type 6 is malformed");
   CHECK(with_record<state::thread>(0, [](auto& t) { t.reserved.bytes[0] = 1; }) ==
         "a record of type 8 is malformed");
@@ -329,7 +329,7 @@ TEST_CASE("extents ascend within one segment each and cover the data") {
         }) == impossible);
   CHECK(with_extents(1, [](state::extent* e) { e[0].address = u64{1} << 62; }) == impossible);
   CHECK(with_extents(1, [](state::extent* e) { e[0].length = u64{1} << 40; }) == data);
-  CHECK(with_extents(1, [](state::extent* e) { e[0].length = u64{page_size}; }) ==
+  CHECK(with_extents(2, [](state::extent* e) { e[0].length = u64{page_size}; }) ==
         "the extents do not cover the data");
 }
 
@@ -412,7 +412,7 @@ TEST_CASE("shared objects are numbered in order, and all that belongs to them is
   constexpr std::string_view larger = "the contents of a shared object are larger than the object";
   CHECK(object(0, [](auto& o) { o.size = 4096u; }) == larger);
   CHECK(object(1, [](auto& o) { o.size = 0u; }) == larger);
-  CHECK(object(1, [](auto& o) { o.size = 1u; }).empty());
+  CHECK(object(1, [](auto& o) { o.size = page_size + 1; }).empty());
   // The two parts of the second object stand between the heap and the stack.
   const auto part = [](auto change) { return with_record<segment>(3, change); };
   constexpr std::string_view impossible = "a segment belongs to an impossible object";
