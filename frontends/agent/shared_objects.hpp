@@ -414,7 +414,7 @@ class shared_objects {
     u64 low = 0;                    // pages of it that are there
     u64 high = e.mapped.end;        // a page that is not, or the end of what is known
     const auto there = [&](u64 offset) -> result<bool> {
-      const auto p = piece_at(e, offset);
+      const auto p = piece_at(e, offset, true);
       if (p.address != 0) return can_be_read(p.address);
       const u64 at = CKPT_TRY(look_beyond(e, offset));
       return can_be_read(at);
@@ -447,18 +447,21 @@ class shared_objects {
 
   // --- what they hold ------------------------------------------------------------------------
   /// The mapping that shows that offset, the one that can be read in place before all others.
-  piece piece_at(const entry& e, u64 offset) const {
+  /// One with guard pages shows them instead of the object, so it is no good `to_read`.
+  piece piece_at(const entry& e, u64 offset, bool to_read = false) const {
     piece best;
     best.where = {offset, ~u64{0}};
     each_segment(e, [&](const state::segment& s) {
       const range shown{s.file_offset, s.file_offset + s.length};
+      const bool guarded =
+          maps::vm_flags::from_bits(s.vm_flags).has(maps::vm_flag::maybe_guard);
+      if (guarded && to_read) return;
       if (!shown.contains(offset)) {
         if (best.address == 0 && shown.begin > offset && shown.begin < best.where.end)
           best.where.end = shown.begin;
         return;
       }
-      const bool readable = s.protection.has(state::protection::read) &&
-                            !maps::vm_flags::from_bits(s.vm_flags).has(maps::vm_flag::maybe_guard);
+      const bool readable = s.protection.has(state::protection::read);
       if (best.address != 0 && (best.readable || !readable)) return;
       best.where.end = shown.end;
       best.address = s.address + (offset - s.file_offset);
@@ -495,7 +498,7 @@ class shared_objects {
   }
 
   result<piece> visible_at(const entry& e, u64 offset) {
-    auto p = piece_at(e, offset);
+    auto p = piece_at(e, offset, true);
     const u64 end = page_up(e.size);
     if (p.where.end > end) p.where.end = end;
     if (p.address != 0) return p;

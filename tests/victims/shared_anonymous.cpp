@@ -96,6 +96,11 @@ int main(int count, char** values) {
   victim::fill(through, 8 * page, 10);
   munmap(through, 8 * page);
   unsigned char* untouched = shared(8 * page);
+  // Guard pages (6.15 for shared memory) hide what lies behind them.
+  unsigned char* guarded = shared(4 * page);
+  victim::fill(guarded, 4 * page, 11);
+  constexpr int guard_install = 102, guard_remove = 103;
+  const bool guards = madvise(guarded + page, page, guard_install) == 0;
   unsigned char* executable = shared(page);
   mprotect(executable, page, PROT_READ | PROT_EXEC);
   victim::work_until_stop();
@@ -157,5 +162,9 @@ int main(int count, char** values) {
   victim::expect_filled("/dev/zero", device, 4 * page, 9);
   expect_shared("/dev/zero", device, "rw-s");
   victim::expect_filled("written through another mapping", forgotten, 8 * page, 10);
+  victim::expect_filled("before a guard page", guarded, page, 11);
+  if (guards && touchable(guarded + page)) victim::lost("a guard page");
+  if (guards) madvise(guarded + page, page, guard_remove);
+  victim::expect_filled("behind a guard page", guarded, 4 * page, 11);
   return victim::finish();
 }
