@@ -239,9 +239,10 @@ class memory_loader {
     image::for_each<state::segment>(metadata_, [&](const state::segment& s, bytes name) {
       if (!is_kernels(s) && s.kind != kind::shared) state::set_name(s, text_of_bytes(name));
     });
-    CKPT_TRY(for_each_trap(state::trap_kind::guard, [&](const state::trap_range& t) -> result<void> {
-      return in_shared(t) ? result<void>() : state::install_guard(t, why);
-    }));
+    CKPT_TRY(
+        for_each_trap(state::trap_kind::guard, [&](const state::trap_range& t) -> result<void> {
+          return in_shared(t) ? result<void>() : state::install_guard(t, why);
+        }));
     return for_each_segment([&](const state::segment& s) -> result<void> {
       if (s.kind == kind::shared) return {};
       could_not_lock_ = !state::advise(s) || could_not_lock_;

@@ -23,8 +23,7 @@ u64 begin_of(const program_memory::mapping& m) {
 program_memory::program_memory(image_file& image) : image_(image) {
   for (const auto& table : image.all<state::extents>()) {
     auto& extents = table.fields.object == 0 ? extents_ : objects_[table.fields.object];
-    for (u64 i = 0; i < table.fields.count; ++i)
-      extents.push_back(image::extent_at(table.tail, i));
+    for (u64 i = 0; i < table.fields.count; ++i) extents.push_back(image::extent_at(table.tail, i));
   }
   auto extent = extents_.begin();
   for (const auto& [segment, tail] : image.all<state::segment>()) {
@@ -33,9 +32,10 @@ program_memory::program_memory(image_file& image) : image_(image) {
       m.bytes_in_image += extent->length;
     if (segment.object != 0)
       for (const state::extent& e : objects_[segment.object])
-        m.bytes_in_image += range{e.address, e.address + e.length}
-                                .intersect({segment.file_offset, segment.file_offset + segment.length})
-                                .length();
+        m.bytes_in_image +=
+            range{e.address, e.address + e.length}
+                .intersect({segment.file_offset, segment.file_offset + segment.length})
+                .length();
     mappings_.push_back(m);
   }
 }

@@ -89,7 +89,8 @@ class segment_recorder {
       case maps::backing::secret: return refuse("secret memory");
       case maps::backing::aio_ring: return refuse("an asynchronous I/O ring");
       case maps::backing::anon_inode: return refuse("a mapping of a kernel object");
-      case maps::backing::huge_pages: return refuse("made of hugetlb pages");
+      case maps::backing::huge_pages:
+        return refuse("made of hugetlb pages");
       default: break;
     }
     if (flags_.has(vm_flag::io) || flags_.has(vm_flag::pure_pfn))

@@ -346,8 +346,8 @@ class helper {
     result<void> outcome;
     image::for_each<state::extents>(s_.metadata.view(), [&](const state::extents& t, bytes tail) {
       if (!outcome.ok()) return;
-      outcome = t.object == 0 ? memory_.write(tail, writer)
-                                : objects_.write(t.object, tail, writer);
+      outcome =
+          t.object == 0 ? memory_.write(tail, writer) : objects_.write(t.object, tail, writer);
     });
     return outcome;
   }

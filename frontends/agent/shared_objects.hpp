@@ -70,7 +70,8 @@ class shared_objects {
     entry* e = find(head);
     if (e == nullptr) {
       if (count_ == state::max_objects)
-        return s_.why.refuse("more than ", state::max_objects, " shared mappings of different files");
+        return s_.why.refuse("more than ", state::max_objects,
+                             " shared mappings of different files");
       e = &entries_[count_];
       *e = entry{};
       e->device = head.device, e->inode = head.inode;
@@ -185,7 +186,7 @@ class shared_objects {
     u64 elsewhere, swapped;
     u64 stat_device;  // where stat(2) has another number than maps
     u64 attached;     // of a System V segment, by whomever
-    range mapped;  // from the lowest to the highest offset
+    range mapped;     // from the lowest to the highest offset
     const char* path;
     u64 path_length;
   };
@@ -209,9 +210,9 @@ class shared_objects {
     return {to + at, sizeof to - at};
   }
   static result<int> open_to_read(const char* path) {
-    return sys::openat(sys::abi::at_fdcwd, path,
-                       sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock |
-                           sys::abi::o_noctty);
+    return sys::openat(
+        sys::abi::at_fdcwd, path,
+        sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock | sys::abi::o_noctty);
   }
   static u32 seals_of(int fd) {
     constexpr int get_seals = 1034;
@@ -226,14 +227,12 @@ class shared_objects {
   // --- which objects there are ---------------------------------------------------------------
   entry* find(const maps::mapping_head& head) {
     for (u64 i = 0; i < count_; ++i)
-      if (entries_[i].inode == head.inode && entries_[i].device == head.device)
-        return &entries_[i];
+      if (entries_[i].inode == head.inode && entries_[i].device == head.device) return &entries_[i];
     return nullptr;
   }
 
   result<void> keep_path(entry& e, std::string_view path) {
-    if (names_.size() < path.size() + 1)
-      names_ = CKPT_TRY(s_.arena.take(u64{64} * 1024));
+    if (names_.size() < path.size() + 1) names_ = CKPT_TRY(s_.arena.take(u64{64} * 1024));
     std::memcpy(names_.data(), path.data(), path.size());
     e.path = reinterpret_cast<const char*>(names_.data());
     e.path_length = path.size();
@@ -252,8 +251,8 @@ class shared_objects {
   }
 
   errc refuse(const maps::mapping_head& head, std::string_view shown, std::string_view what) {
-    return s_.why.refuse("memory at ", address_range{head.where.begin, head.where.end}, " is ", what,
-                         " (", quoted{shown}, "), which cannot be saved");
+    return s_.why.refuse("memory at ", address_range{head.where.begin, head.where.end}, " is ",
+                         what, " (", quoted{shown}, "), which cannot be saved");
   }
 
   /// False for one that need not be an object.
@@ -274,21 +273,25 @@ class shared_objects {
       return true;
     }
     switch (maps::backing_of(path)) {
-      case maps::backing::shared_anonymous: e.kind = state::object_kind::anonymous; break;
+      case maps::backing::shared_anonymous:
+        e.kind = state::object_kind::anonymous;
+        break;
       case maps::backing::system_v:
         if (auto r = look_at_system_v(e, head, shown); !r.ok()) return r.error();
         break;
-      case maps::backing::memfd: e.kind = state::object_kind::memfd; break;
+      case maps::backing::memfd:
+        e.kind = state::object_kind::memfd;
+        break;
       default:
         if (!may_write) return false;
         if (!path.starts_with('/') || !maps::is_deleted(path))
-          return refuse(head, shown, "a writable shared mapping of a file that its path does not "
-                                     "lead to, or of a device");
+          return refuse(head, shown,
+                        "a writable shared mapping of a file that its path does not "
+                        "lead to, or of a device");
         e.kind = state::object_kind::deleted;
     }
     if (e.kind == state::object_kind::memfd || e.kind == state::object_kind::deleted) {
-      const sys::unique_fd fd(
-          open_mapped(head.where, {}, head.device, head.inode).value_or(-1));
+      const sys::unique_fd fd(open_mapped(head.where, {}, head.device, head.inode).value_or(-1));
       if (fd && sys::fstat(fd.get(), st).ok()) {
         take_stat(e, st);
         if (e.kind == state::object_kind::deleted && st.st_nlink != 0)
@@ -297,8 +300,8 @@ class shared_objects {
       } else {
         e.seals = 1;  // without a descriptor nobody can ask
       }
-      CKPT_TRY(keep_path(e, e.kind == state::object_kind::memfd ? path
-                                                                : maps::without_deleted(path)));
+      CKPT_TRY(
+          keep_path(e, e.kind == state::object_kind::memfd ? path : maps::without_deleted(path)));
       return true;
     }
     CKPT_TRY(keep_path(e, path));
@@ -324,7 +327,8 @@ class shared_objects {
     constexpr u32 removed = 01000;
     if (!sys::checked<int>(sys::invoke(__NR_shmctl, head.inode, ipc_stat, &status)).ok() ||
         (status.mode & removed) == 0)
-      return refuse(head, shown, "a System V segment whose id is not removed (shmctl with IPC_RMID)");
+      return refuse(head, shown,
+                    "a System V segment whose id is not removed (shmctl with IPC_RMID)");
     e.kind = state::object_kind::system_v;
     e.size = status.size;
     e.mode = status.mode & 0777u;
@@ -411,8 +415,8 @@ class shared_objects {
   /// reach beyond its end.
   result<void> find_size(entry& e) {
     if (e.kind == state::object_kind::system_v) return {};
-    u64 low = 0;                    // pages of it that are there
-    u64 high = e.mapped.end;        // a page that is not, or the end of what is known
+    u64 low = 0;              // pages of it that are there
+    u64 high = e.mapped.end;  // a page that is not, or the end of what is known
     const auto there = [&](u64 offset) -> result<bool> {
       const auto p = piece_at(e, offset, true);
       if (p.address != 0) return can_be_read(p.address);
@@ -453,8 +457,7 @@ class shared_objects {
     best.where = {offset, ~u64{0}};
     each_segment(e, [&](const state::segment& s) {
       const range shown{s.file_offset, s.file_offset + s.length};
-      const bool guarded =
-          maps::vm_flags::from_bits(s.vm_flags).has(maps::vm_flag::maybe_guard);
+      const bool guarded = maps::vm_flags::from_bits(s.vm_flags).has(maps::vm_flag::maybe_guard);
       if (guarded && to_read) return;
       if (!shown.contains(offset)) {
         if (best.address == 0 && shown.begin > offset && shown.begin < best.where.end)
@@ -485,15 +488,15 @@ class shared_objects {
       if (source == 0) return errc::not_found;
       // One page first: what is locked in the program would be filled.
       CKPT_TRY(sys::munmap(at, view_.size()));
-      CKPT_TRY(sys::mremap(source, 0, page_size,
-                           sys::abi::mremap_maymove | sys::abi::mremap_fixed, at));
+      CKPT_TRY(
+          sys::mremap(source, 0, page_size, sys::abi::mremap_maymove | sys::abi::mremap_fixed, at));
       (void)sys::munlock(at, page_size);
       CKPT_TRY(sys::mremap(at, page_size, view_.size(), 0));
       CKPT_TRY(sys::mprotect(at, view_.size(), sys::abi::prot_read));
       view_of_ = &e;
     }
-    CKPT_TRY(sys::checked<void>(sys::invoke(__NR_remap_file_pages, at, view_.size(), 0,
-                                            offset / page_size, map_nonblock)));
+    CKPT_TRY(sys::checked<void>(
+        sys::invoke(__NR_remap_file_pages, at, view_.size(), 0, offset / page_size, map_nonblock)));
     return at;
   }
 
@@ -582,8 +585,8 @@ class shared_objects {
   }
 
   /// A page of shared memory that was never written is not there; to touch it would make it. Only
-  /// where pages are swapped out, which mincore(2) takes for missing, or belong to a file on a disk,
-  /// all are read.
+  /// where pages are swapped out, which mincore(2) takes for missing, or belong to a file on a
+  /// disk, all are read.
   template <class Visitor>
   result<void> each_page_run(const entry& e, const piece& p, Visitor&& visit) {
     const bool all = e.swapped != 0 || e.kind == state::object_kind::deleted ||
@@ -648,9 +651,8 @@ class shared_objects {
           }
           if (length > p.where.end - at) length = p.where.end - at;
           if (p.readable) {
-            CKPT_TRY(writer.put_data({reinterpret_cast<const std::byte*>(
-                                          p.address + (at - p.where.begin)),
-                                      length}));
+            CKPT_TRY(writer.put_data(
+                {reinterpret_cast<const std::byte*>(p.address + (at - p.where.begin)), length}));
             at += length;
             continue;
           }

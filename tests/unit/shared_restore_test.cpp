@@ -74,14 +74,14 @@ class scene {
   std::string restore(files_policy policy = files_policy::standard) {
     // The contents lie in memory of their own, which is given back page by page.
     const u64 length = page_up(contents_.size() + 1);
-    void* area = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* area =
+        ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     std::memcpy(area, contents_.data(), contents_.size());
     report why;
     shared_restore shared(policy, out_.view(),
                           bytes(static_cast<std::byte*>(area), contents_.size()), why);
     auto outcome = shared.check();
-    if (outcome.ok())
-      outcome = shared.restore([](int fd) -> result<int> { return ::dup(fd); });
+    if (outcome.ok()) outcome = shared.restore([](int fd) -> result<int> { return ::dup(fd); });
     if (outcome.ok()) outcome = shared.finish();
     ::munmap(area, length);
     return outcome.ok() ? std::string() : std::string(why.line());
@@ -123,7 +123,8 @@ TEST_CASE("anonymous memory is one object in several places") {
 
 TEST_CASE("a memory file is filled, mapped and sealed, in that order") {
   scene s;
-  s.object(object_kind::memfd, 6000, "in memory", "/memfd:name (deleted)", 1, 0x10 /* FUTURE_WRITE */);
+  s.object(object_kind::memfd, 6000, "in memory", "/memfd:name (deleted)", 1,
+           0x10 /* FUTURE_WRITE */);
   char* memory = s.segment(0, 2, 3);
   REQUIRE(s.restore().empty());
   CHECK(std::string(memory) == "in memory");

@@ -53,8 +53,8 @@ int main(int count, char** values) {
   const int sparse = memfd_create("sparse", 0);
   if (ftruncate(sparse, off_t{1} << 40) != 0) victim::broken("ftruncate");
   if (pwrite(sparse, "end", 3, (off_t{1} << 40) - 3) != 3) victim::broken("pwrite");
-  unsigned char* large = map(sparse, size_t{1} << 40, PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_NORESERVE);
+  unsigned char* large =
+      map(sparse, size_t{1} << 40, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
   const int empty = memfd_create("", 0);
   unsigned char* beyond = map(empty, page, PROT_READ | PROT_WRITE, MAP_SHARED);
   victim::work_until_stop();
@@ -67,8 +67,10 @@ int main(int count, char** values) {
   victim::expect_equal("offset of another open file", 77,
                        static_cast<uint64_t>(lseek(reopened, 0, SEEK_CUR)));
   lseek(copy, 1000, SEEK_SET);
-  victim::expect_equal("offset shared by dup", 1000, static_cast<uint64_t>(lseek(both, 0, SEEK_CUR)));
-  if (name_of(both) != "/memfd:both ways (deleted)") victim::lost("name: %s", name_of(both).c_str());
+  victim::expect_equal("offset shared by dup", 1000,
+                       static_cast<uint64_t>(lseek(both, 0, SEEK_CUR)));
+  if (name_of(both) != "/memfd:both ways (deleted)")
+    victim::lost("name: %s", name_of(both).c_str());
   shown[page] = 11;
   unsigned char seen = 0;
   if (pread(both, &seen, 1, page) != 1 || seen != 11) victim::lost("a write to memory, by read");
@@ -95,8 +97,10 @@ int main(int count, char** values) {
   if (large[page] != 0) victim::lost("a sparse file's hole");
   fstat(sparse, &st);
   if (st.st_blocks > 2048) victim::lost("a sparse file has %lld blocks", (long long)st.st_blocks);
-  if (ftruncate(empty, page) != 0) victim::lost("an empty file cannot grow");
-  else beyond[0] = 1;
+  if (ftruncate(empty, page) != 0)
+    victim::lost("an empty file cannot grow");
+  else
+    beyond[0] = 1;
   if (pread(empty, &seen, 1, 0) != 1 || seen != 1) victim::lost("a file that was empty");
   return victim::finish();
 }

@@ -15,8 +15,8 @@
 static constexpr size_t page = 4096;
 
 static unsigned char* shared(size_t length, int flags = 0) {
-  void* memory = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags,
-                      -1, 0);
+  void* memory =
+      mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags, -1, 0);
   if (memory == MAP_FAILED) victim::broken("mmap");
   return static_cast<unsigned char*>(memory);
 }
@@ -66,10 +66,10 @@ int main(int count, char** values) {
   if (grown == MAP_FAILED) victim::broken("mremap");
 
   // 64 GiB with three pages in it, and memory with a page that no process can read.
-  constexpr size_t large = size_t{1} << 36;  // not quite: without a descriptor each page is asked for
-  unsigned char* sparse = static_cast<unsigned char*>(
-      mmap(nullptr, large, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
-           -1, 0));
+  constexpr size_t large = size_t{1}
+                           << 36;  // not quite: without a descriptor each page is asked for
+  unsigned char* sparse = static_cast<unsigned char*>(mmap(
+      nullptr, large, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (sparse != MAP_FAILED) {
     victim::fill(sparse, page, 4);
     victim::fill(sparse + large / 2, page, 5);
@@ -139,8 +139,8 @@ int main(int count, char** values) {
   victim::fill(expected, sizeof expected, 2);
   if (memcmp(partly + 4 * page, expected + 4 * page, 6 * page) != 0)
     victim::lost("what is left of a larger object");
-  auto* more = static_cast<unsigned char*>(
-      mremap(partly + 4 * page, 6 * page, 13 * page, MREMAP_MAYMOVE));
+  auto* more =
+      static_cast<unsigned char*>(mremap(partly + 4 * page, 6 * page, 13 * page, MREMAP_MAYMOVE));
   if (more == MAP_FAILED || memcmp(more, expected + 4 * page, 12 * page) != 0)
     victim::lost("the rest of an object, into which its mapping grows");
   if (touchable(more + 12 * page)) victim::lost("an object has become larger");

@@ -125,7 +125,8 @@ class metadata_rules {
       case record_type::cpu: ++cpus_; break;
       case record_type::thread: ++threads_; break;
       case record_type::segment: return segment(as<state::segment>(view));
-      case record_type::shared_object: return object(as<state::shared_object>(view));
+      case record_type::shared_object:
+        return object(as<state::shared_object>(view));
       case record_type::extents: return table(as<state::extents>(view), view.tail);
       case record_type::open_file: {
         const auto f = as<state::open_file>(view);

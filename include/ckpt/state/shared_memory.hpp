@@ -26,7 +26,9 @@ enum class object_flag : u32 {
   whole = 2,            // the image has all of it, not only the parts that are mapped
   no_reserve = 4,       // MAP_NORESERVE
 };
-constexpr u32 all_of(object_flag) { return 7; }
+constexpr u32 all_of(object_flag) {
+  return 7;
+}
 
 struct shared_object {
   static constexpr auto record = format::record_type::shared_object;
@@ -53,7 +55,8 @@ namespace ckpt::wire {
 template <>
 inline constexpr auto describe<state::shared_object> = description<9>{
     "shared_object",
-    "Memory or a file with more than one way in. Segments and open files refer to it by its number, "
+    "Memory or a file with more than one way in. Segments and open files refer to it by its "
+    "number, "
     "and the table of extents of that number holds its contents. The tail is its path or name.",
     {"counted from 1",
      "1 shared anonymous memory, 2 System V, 3 memfd, 4 file without a name, 5 file with a name",

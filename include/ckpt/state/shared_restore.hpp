@@ -86,10 +86,14 @@ class shared_restore {
 
   static std::string_view noun(const shared_object& o) {
     switch (o.kind.get()) {
-      case object_kind::memfd: return "memory file";
-      case object_kind::deleted: return "deleted file";
-      case object_kind::named: return "mapped file";
-      default: return "shared memory";
+      case object_kind::memfd:
+        return "memory file";
+      case object_kind::deleted:
+        return "deleted file";
+      case object_kind::named:
+        return "mapped file";
+      default:
+        return "shared memory";
     }
   }
 
@@ -142,8 +146,8 @@ class shared_restore {
       const auto e = extent_at(from.table, i);
       const u64 end = e.address + e.length < o.size ? e.address + e.length : o.size.get();
       for (u64 at = e.address; at < end; at += step)
-        CKPT_TRY(visit(at, contents_.subspan(position + (at - e.address),
-                                             end - at < step ? end - at : step)));
+        CKPT_TRY(visit(
+            at, contents_.subspan(position + (at - e.address), end - at < step ? end - at : step)));
       position += e.length;
     }
     return {};
@@ -205,10 +209,10 @@ class shared_restore {
       return {};
     }
     constexpr auto differs = static_cast<errc>(4095);
-    auto same = size < o.size || (policy_ == files_policy::rewind && size > o.size)
-                    ? result<void>(differs)
-                    : each_difference(o, fd.get(),
-                                      [&](u64, bytes) -> result<void> { return differs; });
+    auto same =
+        size < o.size || (policy_ == files_policy::rewind && size > o.size)
+            ? result<void>(differs)
+            : each_difference(o, fd.get(), [&](u64, bytes) -> result<void> { return differs; });
     if (same.ok()) return {};
     if (same.error() != differs)
       return why_.explain(same.error(), "cannot read the mapped file ", quoted{path});
@@ -277,8 +281,8 @@ class shared_restore {
 
   /// The whole of the file as it is now, under another name and on the disk.
   result<void> keep_beside(const shared_object& o, std::string_view path) {
-    const sys::unique_fd from(CKPT_TRY(sys::openat(
-        sys::abi::at_fdcwd, terminated(path), sys::abi::o_rdonly | sys::abi::o_cloexec)));
+    const sys::unique_fd from(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, terminated(path),
+                                                   sys::abi::o_rdonly | sys::abi::o_cloexec)));
     sys::abi::stat now{};
     CKPT_TRY(sys::fstat(from.get(), now));
     sys::unique_fd to;
@@ -328,9 +332,9 @@ class shared_restore {
 
   result<void> write_back(const shared_object& o, std::string_view path) {
     CKPT_TRY(keep_beside(o, path));
-    const sys::unique_fd fd(CKPT_TRY(sys::openat(
-        sys::abi::at_fdcwd, terminated(path),
-        sys::abi::o_rdwr | sys::abi::o_cloexec | sys::abi::o_noctty)));
+    const sys::unique_fd fd(
+        CKPT_TRY(sys::openat(sys::abi::at_fdcwd, terminated(path),
+                             sys::abi::o_rdwr | sys::abi::o_cloexec | sys::abi::o_noctty)));
     sys::abi::stat now{};
     CKPT_TRY(sys::fstat(fd.get(), now));
     const u64 size = static_cast<u64>(now.st_size);
@@ -344,11 +348,11 @@ class shared_restore {
   }
 
   result<void> create(const shared_object& o, std::string_view path) {
-    const sys::unique_fd fd(CKPT_TRY(
-        sys::openat(sys::abi::at_fdcwd, terminated(path),
-                    sys::abi::o_rdwr | sys::abi::o_creat | sys::abi::o_excl |
-                        sys::abi::o_nofollow | sys::abi::o_cloexec,
-                    0600)));
+    const sys::unique_fd fd(
+        CKPT_TRY(sys::openat(sys::abi::at_fdcwd, terminated(path),
+                             sys::abi::o_rdwr | sys::abi::o_creat | sys::abi::o_excl |
+                                 sys::abi::o_nofollow | sys::abi::o_cloexec,
+                             0600)));
     auto outcome = fill(o, fd.get());
     if (outcome.ok()) outcome = sys::fchmod(fd.get(), o.mode & 07777u);
     if (!outcome.ok()) (void)sys::unlinkat(sys::abi::at_fdcwd, terminated(path), 0);
@@ -371,9 +375,8 @@ class shared_restore {
     CKPT_TRY(fill(o, fd.get()));
     CKPT_TRY(map_file(o, fd.get()));
     bool wanted = false;
-    format::for_each<open_file>(metadata_, [&](const open_file& f, bytes) {
-      wanted = wanted || f.content == o.number;
-    });
+    format::for_each<open_file>(
+        metadata_, [&](const open_file& f, bytes) { wanted = wanted || f.content == o.number; });
     if (!wanted) return finish_file(o, fd.get());
     made_[o.number] = CKPT_TRY(park(fd.get()));
     return {};
@@ -444,13 +447,13 @@ class shared_restore {
     CKPT_TRY(each_segment(o, [&](const segment& s, std::string_view name) -> result<void> {
       constexpr int fixed = sys::abi::mremap_maymove | sys::abi::mremap_fixed;
       const bool beyond = s.file_offset >= length;  // what mremap(2) has let it grow to
-      CKPT_TRY(sys::mremap(base + (beyond ? 0 : s.file_offset.get()), 0, s.length, fixed,
-                           s.address));
+      CKPT_TRY(
+          sys::mremap(base + (beyond ? 0 : s.file_offset.get()), 0, s.length, fixed, s.address));
       constexpr int map_nonblock = 0x10000;  // no page is made
       if (beyond)
-        CKPT_TRY(sys::checked<void>(sys::invoke(__NR_remap_file_pages, s.address.get(),
-                                                s.length.get(), 0, s.file_offset / page_size,
-                                                map_nonblock)));
+        CKPT_TRY(
+            sys::checked<void>(sys::invoke(__NR_remap_file_pages, s.address.get(), s.length.get(),
+                                           0, s.file_offset / page_size, map_nonblock)));
       CKPT_TRY(sys::mprotect(s.address, s.length, static_cast<int>(s.protection.bits())));
       return settle(s, name);
     }));
@@ -466,8 +469,8 @@ class shared_restore {
   /// Its id is removed at once, as it was: the segment lives as long as it is attached.
   static result<u64> attach(const shared_object& o) {
     constexpr int create = 01000, remove = 0;
-    const int id = CKPT_TRY(sys::checked<int>(
-        sys::invoke(__NR_shmget, 0, o.size.get(), create | static_cast<int>(o.mode & 0777u) | 0600)));
+    const int id = CKPT_TRY(sys::checked<int>(sys::invoke(
+        __NR_shmget, 0, o.size.get(), create | static_cast<int>(o.mode & 0777u) | 0600)));
     const auto at = sys::checked<u64>(sys::invoke(__NR_shmat, id, 0, 0));
     (void)sys::invoke(__NR_shmctl, id, remove, 0);
     return at;
@@ -482,8 +485,8 @@ class shared_restore {
       if (!writable && !read_only) {
         path_.clear();
         path_.append("/proc/self/fd/").append(fd);
-        read_only = sys::unique_fd(CKPT_TRY(sys::openat(
-            sys::abi::at_fdcwd, path_.c_str(), sys::abi::o_rdonly | sys::abi::o_cloexec)));
+        read_only = sys::unique_fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path_.c_str(),
+                                                        sys::abi::o_rdonly | sys::abi::o_cloexec)));
       }
       const int reserve = flags.has(maps::vm_flag::no_reserve) ? sys::abi::map_noreserve : 0;
       CKPT_TRY(sys::mmap(s.address, s.length, static_cast<int>(s.protection.bits()),
@@ -525,11 +528,10 @@ class shared_restore {
     if (!path.starts_with('/') || flags.has(maps::vm_flag::sealed) ||
         !s.protection.has(protection::read))
       return;
-    const sys::unique_fd fd(
-        sys::openat(sys::abi::at_fdcwd, terminated(path),
-                    sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_noctty |
-                        sys::abi::o_nonblock)
-            .value_or(-1));
+    const sys::unique_fd fd(sys::openat(sys::abi::at_fdcwd, terminated(path),
+                                        sys::abi::o_rdonly | sys::abi::o_cloexec |
+                                            sys::abi::o_noctty | sys::abi::o_nonblock)
+                                .value_or(-1));
     sys::abi::stat now{};
     if (!fd || !sys::fstat(fd.get(), now).ok() ||
         (now.st_mode & sys::abi::s_ifmt) != sys::abi::s_ifreg)

@@ -248,7 +248,8 @@ class files_restore {
         return fd;
       }
       case file_kind::pipe: return open_end(f);
-      case file_kind::deleted: return open_unnamed(f);
+      case file_kind::deleted:
+        return open_unnamed(f);
       case file_kind::regular: return open_regular(f, path);
       default: return sys::openat(sys::abi::at_fdcwd, terminated(path), reopen_flags(f));
     }
