@@ -43,7 +43,7 @@ void check_memory(const format::file_header& h, bytes metadata) {
     require(s.address >= page_size && end <= image::user_space_end);
     require(segments.empty() || segments.back().end <= s.address);
     require(end <= h.window_address || s.address >= h.window_address + h.window_size);
-    require(s.kind >= state::segment_kind::anonymous && s.kind <= state::segment_kind::vvar);
+    require(s.kind >= state::segment_kind::anonymous && s.kind <= state::segment_kind::shared);
     require((s.protection.bits() & ~7u) == 0);
     segments.push_back({s.address, end});
     touch(name);
@@ -90,6 +90,26 @@ void check_files(bytes metadata) {
   });
   image::for_each<state::file_lock>(
       metadata, [&](const state::file_lock& l, bytes) { require(l.open_file < files.size()); });
+}
+
+/// What the agent uses without another look: it indexes tables by these numbers.
+void check_objects(bytes metadata) {
+  u64 objects = 0;
+  image::for_each<state::shared_object>(metadata, [&](const state::shared_object& o, bytes path) {
+    require(o.number == ++objects && objects <= state::max_objects);
+    require(o.size <= state::largest_object);
+    touch(path);
+    image::for_each<state::extents>(metadata, [&](const state::extents& t, bytes tail) {
+      if (t.object != o.number || t.count == 0) return;
+      const auto last = image::extent_at(tail, t.count - 1);
+      require(last.address + last.length <= page_up(o.size));
+    });
+  });
+  image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
+    require((s.kind == state::segment_kind::shared) == (s.object != 0));
+    require(s.object <= objects);
+    if (s.object != 0) require(s.file_offset + s.length >= s.length);
+  });
 }
 
 void check_rest(bytes metadata) {
@@ -392,6 +412,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!image::validate_metadata(h, copy, why).ok()) return 0;
   check_memory(h, copy);
   check_files(copy);
+  check_objects(copy);
   check_rest(copy);
 
   require(test::piece(whole, h.table_offset + h.table_size, sizeof(format::trailer)).has_value());

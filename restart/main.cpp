@@ -359,9 +359,12 @@ void check_agent(bytes metadata) {
   bool entry = false;
   bool stack = false;
   image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
+    if (s.kind == state::segment_kind::shared) return;  // not there until the agent maps it
     const range where{s.address, s.address + s.length};
-    if (where.contains(global.header.agent_entry)) entry = s.protection.has(state::protection::execute);
-    if (where.contains(global.header.agent_stack - 8)) stack = s.protection.has(state::protection::write);
+    if (where.contains(global.header.agent_entry))
+      entry = s.protection.has(state::protection::execute);
+    if (where.contains(global.header.agent_stack - 8))
+      stack = s.protection.has(state::protection::write);
   });
   if (entry && stack) return;
   (void)global.why.refuse("has no agent to go on with");

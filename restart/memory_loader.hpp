@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ckpt/maps/vm_flags.hpp"
+#include "ckpt/state/mapping_settings.hpp"
 #include "image_stream.hpp"
 
 namespace ckpt::restart {
@@ -62,6 +63,7 @@ class memory_loader {
     return for_each_segment([&](const state::segment& s) -> result<void> {
       int flags = sys::abi::map_private | sys::abi::map_anonymous | sys::abi::map_fixed_noreplace;
       const auto saved = flags_of(s);
+      if (s.kind == kind::shared) return reserve(s, why);
       if (saved.has(maps::vm_flag::droppable) && map_droppable(s)) return {};
       if (saved.has(maps::vm_flag::no_reserve)) flags |= sys::abi::map_noreserve;
       if (saved.has(maps::vm_flag::grows_down)) flags |= sys::abi::map_growsdown;
@@ -80,6 +82,19 @@ class memory_loader {
     });
   }
 
+  /// The agent maps it, when it is known that the image is good: files may have to change first.
+  static result<void> reserve(const state::segment& s, report& why) {
+    const auto at = sys::mmap(s.address, s.length, sys::abi::prot_none,
+                              sys::abi::map_private | sys::abi::map_anonymous |
+                                  sys::abi::map_noreserve | sys::abi::map_fixed_noreplace,
+                              -1, 0);
+    if (!at.ok() || *at != s.address)
+      return why.explain(at.ok() ? errc::exists : at.error(), "cannot reserve ",
+                         address_range{s.address, s.address + s.length},
+                         " where the program had it");
+    return {};
+  }
+
   /// Where the kernel does not know it (before 6.11), ordinary memory keeps the promise as well.
   static bool map_droppable(const state::segment& s) {
     return sys::mmap(
@@ -87,6 +102,15 @@ class memory_loader {
                sys::abi::map_droppable | sys::abi::map_anonymous | sys::abi::map_fixed_noreplace,
                -1, 0)
         .ok();
+  }
+
+  bool in_shared(const state::trap_range& t) {
+    bool inside = false;
+    image::for_each<state::segment>(metadata_, [&](const state::segment& s, bytes) {
+      inside = inside || (s.kind == kind::shared && s.address <= t.address &&
+                          t.address - s.address < s.length);
+    });
+    return inside;
   }
 
   template <class Visitor>
@@ -213,73 +237,27 @@ class memory_loader {
   result<void> protect_segments(report& why) {
     CKPT_TRY(for_each_segment([&](const state::segment& s) { return protect(s, why); }));
     image::for_each<state::segment>(metadata_, [&](const state::segment& s, bytes name) {
-      if (!is_kernels(s)) set_name(s, text_of_bytes(name));
+      if (!is_kernels(s) && s.kind != kind::shared) state::set_name(s, text_of_bytes(name));
     });
-    CKPT_TRY(for_each_trap(state::trap_kind::guard,
-                           [&](const state::trap_range& t) { return install_guard(t, why); }));
+    CKPT_TRY(
+        for_each_trap(state::trap_kind::guard, [&](const state::trap_range& t) -> result<void> {
+          return in_shared(t) ? result<void>() : state::install_guard(t, why);
+        }));
     return for_each_segment([&](const state::segment& s) -> result<void> {
-      advise(s);
-      if (flags_of(s).has(maps::vm_flag::sealed))
-        if (auto r = sys::mseal(s.address, s.length); !r.ok())
-          return why.explain(r.error(), "cannot seal ",
-                             address_range{s.address, s.address + s.length},
-                             " as the program had it (mseal(2), since Linux 6.10)");
-      return {};
+      if (s.kind == kind::shared) return {};
+      could_not_lock_ = !state::advise(s) || could_not_lock_;
+      return state::seal(s, why);
     });
   }
 
   result<void> protect(const state::segment& s, report& why) {
     const int prot = static_cast<int>(s.protection.bits());
+    if (s.kind == kind::shared) return {};
     if (prot == (sys::abi::prot_read | sys::abi::prot_write) && !reserved_only(s)) return {};
     if (auto r = sys::mprotect(s.address, s.length, prot); !r.ok())
       return why.explain(r.error(), "cannot protect ",
                          address_range{s.address, s.address + s.length}, " as the program had it");
     return {};
-  }
-
-  /// PR_SET_VMA_ANON_NAME of prctl(2); maps shows it as [anon:NAME].
-  static void set_name(const state::segment& s, std::string_view shown) {
-    constexpr std::string_view before = "[anon:";
-    if (!shown.starts_with(before) || !shown.ends_with(']')) return;
-    fixed_text<256> name;
-    name.append(shown.substr(before.size(), shown.size() - before.size() - 1));
-    (void)sys::prctl(sys::abi::pr_set_vma, sys::abi::pr_set_vma_anon_name, s.address.get(),
-                     s.length.get(), name.c_str());
-  }
-
-  /// A kernel without guards keeps the program from touching the pages by their protection.
-  static result<void> install_guard(const state::trap_range& t, report& why) {
-    for (;;) {
-      const auto done = sys::madvise(t.address, t.length, sys::abi::madv_guard_install);
-      if (done.ok()) return {};
-      if (done.error() == errc::interrupted) continue;
-      if (sys::mprotect(t.address, t.length, sys::abi::prot_none).ok()) return {};
-      return why.explain(done.error(), "cannot make the guard pages ",
-                         address_range{t.address, t.address + t.length}, " again");
-    }
-  }
-
-  void advise(const state::segment& s) {
-    static constexpr struct {
-      maps::vm_flag flag;
-      int advice;
-    } advices[] = {{maps::vm_flag::dont_copy, sys::abi::madv_dontfork},
-                   {maps::vm_flag::wipe_on_fork, sys::abi::madv_wipeonfork},
-                   {maps::vm_flag::dont_dump, sys::abi::madv_dontdump},
-                   {maps::vm_flag::mergeable, sys::abi::madv_mergeable},
-                   {maps::vm_flag::sequential_read, sys::abi::madv_sequential},
-                   {maps::vm_flag::random_read, sys::abi::madv_random}};
-    for (const auto& a : advices)
-      if (flags_of(s).has(a.flag)) (void)sys::madvise(s.address, s.length, a.advice);
-    if (!flags_of(s).has(maps::vm_flag::locked)) return;
-    const int on_fault =
-        flags_of(s).has(maps::vm_flag::lock_on_fault) ? sys::abi::mlock_onfault : 0;
-    // ENOMEM is the limit, or pages that cannot be brought in: those are locked all the same.
-    if (const auto r = sys::mlock2(s.address, s.length, on_fault);
-        r.error() == errc::perm || r.error() == errc::again)
-      could_not_lock_ = true;
-    else if (r.error() == errc::no_memory && s.protection.has(state::protection::read))
-      could_not_lock_ = true;
   }
 
   static constexpr u32 max_queued = 256;

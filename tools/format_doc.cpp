@@ -180,7 +180,7 @@ Exactly one each of `host`, `process`, `memory_layout` and `cpu`; at least one `
 the restarter's window. Extents ascend within their table and lie within one segment each; what no
 extent names is zero. The data holds the extents' bytes in the order of the tables, without gaps,
 so the `data` of each extent is the sum of the lengths before it. `extents` with an `object` other
-than 0 hold the contents of files and are numbered from 1 in order. `open_file` records are numbered
+than 0 hold the contents of shared objects and are numbered from 1 in order. `open_file` records are numbered
 from 0 in order and come before the descriptors and locks that name them; descriptors ascend.
 
 | type | record |

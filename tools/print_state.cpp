@@ -64,6 +64,7 @@ void print_state(const image_file& image, std::ostream& out) {
   print_as_table<state::resource_limit>(image, out);
   print_as_table<state::signal_action>(image, out);
   print_as_table<state::trap_range>(image, out);
+  print_as_list<state::shared_object>(image, out);
 }
 
 }  // namespace ckpt::tools

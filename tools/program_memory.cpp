@@ -22,15 +22,20 @@ u64 begin_of(const program_memory::mapping& m) {
 
 program_memory::program_memory(image_file& image) : image_(image) {
   for (const auto& table : image.all<state::extents>()) {
-    if (table.fields.object != 0) continue;
-    for (u64 i = 0; i < table.fields.count; ++i)
-      extents_.push_back(image::extent_at(table.tail, i));
+    auto& extents = table.fields.object == 0 ? extents_ : objects_[table.fields.object];
+    for (u64 i = 0; i < table.fields.count; ++i) extents.push_back(image::extent_at(table.tail, i));
   }
   auto extent = extents_.begin();
   for (const auto& [segment, tail] : image.all<state::segment>()) {
     mapping m{segment, text_of_bytes(tail), 0};
     for (; extent != extents_.end() && extent->address < m.where().end; ++extent)
       m.bytes_in_image += extent->length;
+    if (segment.object != 0)
+      for (const state::extent& e : objects_[segment.object])
+        m.bytes_in_image +=
+            range{e.address, e.address + e.length}
+                .intersect({segment.file_offset, segment.file_offset + segment.length})
+                .length();
     mappings_.push_back(m);
   }
 }
@@ -51,12 +56,26 @@ range program_memory::run_from(u64 address) const {
   return run;
 }
 
+/// What is shared lies in its object, once for all mappings.
 void program_memory::read(u64 address, mutable_bytes to) {
   std::ranges::fill(to, std::byte{0});
+  read(extents_, address, to);
+  const u64 end = address + to.size();
+  for (const mapping* m = find(address); m != nullptr;) {
+    const range common = m->where().intersect({address, end});
+    if (m->segment.object != 0)
+      read(objects_[m->segment.object], m->segment.file_offset + (common.begin - m->where().begin),
+           to.subspan(common.begin - address, common.length()));
+    m = common.end < end ? find(common.end) : nullptr;
+  }
+}
+
+void program_memory::read(const std::vector<state::extent>& extents, u64 address,
+                          mutable_bytes to) {
   const range wanted{address, address + to.size()};
-  auto extent = ranges::upper_bound(extents_, address, {}, address_of);
-  if (extent != extents_.begin()) --extent;
-  for (; extent != extents_.end() && extent->address < wanted.end; ++extent) {
+  auto extent = ranges::upper_bound(extents, address, {}, address_of);
+  if (extent != extents.begin()) --extent;
+  for (; extent != extents.end() && extent->address < wanted.end; ++extent) {
     const range held{extent->address, extent->address + extent->length};
     const range common = held.intersect(wanted);
     if (common.empty()) continue;

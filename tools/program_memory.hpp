@@ -3,6 +3,7 @@
 // The program's memory as the image has it, by address: what no extent names is zero.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -34,9 +35,12 @@ class program_memory {
   [[nodiscard]] std::optional<u64> address_of_data(u64 offset) const;
 
  private:
+  void read(const std::vector<state::extent>& extents, u64 address, mutable_bytes to);
+
   image_file& image_;
   std::vector<mapping> mappings_;
   std::vector<state::extent> extents_;
+  std::map<u64, std::vector<state::extent>> objects_;
 };
 
 }  // namespace ckpt::tools

@@ -695,8 +695,9 @@ void resume(const image::handover& h) {
   const bytes metadata(h.metadata, h.metadata_size);
   report why;
 
-  state::files_restore files(h.files, metadata, bytes(h.contents, h.contents_size), why);
-  if (!files.check().ok()) fail_restart(h, why);
+  state::shared_restore shared(h.files, metadata, bytes(h.contents, h.contents_size), why);
+  state::files_restore files(h.files, metadata, shared, why);
+  if (!shared.check().ok() || !files.check().ok()) fail_restart(h, why);
   fixed_text<4200> directory;
   directory.append(text_of_bytes(image::text(metadata, state::text_kind::directory)));
   if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
@@ -705,6 +706,9 @@ void resume(const image::handover& h) {
     fail_restart(h, why, files.messages());
   }
   me.output.remember();
+  if (shared.could_not_lock())
+    say("cannot lock as much shared memory as the program had locked (RLIMIT_MEMLOCK is lower "
+        "here); it goes on without");
   me.home = sys::getpid();
   me.child_told = false;
   ++me.generation;

@@ -11,6 +11,7 @@
 #include "ckpt/maps/name.hpp"
 #include "ckpt/maps/parser.hpp"
 #include "session.hpp"
+#include "shared_objects.hpp"
 
 namespace ckpt::agent {
 
@@ -24,14 +25,16 @@ struct own_memory {
 /// Turns the lines of smaps into segments. The handler of maps::parser.
 class segment_recorder {
  public:
-  segment_recorder(format::metadata_builder& out, own_memory own, report& why)
-      : out_(out), own_(own), why_(why) {}
+  segment_recorder(format::metadata_builder& out, own_memory own, shared_objects& objects,
+                   report& why)
+      : out_(out), own_(own), objects_(objects), why_(why) {}
 
   result<void> on_mapping(const maps::mapping_head& head) {
     head_ = head;
     name_.clear();
     flags_ = {};
     huge_bytes_ = 0;
+    use_ = {};
     return {};
   }
   result<void> on_name(std::string_view piece) {
@@ -40,6 +43,8 @@ class segment_recorder {
   }
   result<void> on_kilobytes(std::string_view key, u64 kilobytes) {
     if (key == "AnonHugePages") huge_bytes_ = kilobytes * 1024;
+    if (key == "Shared_Clean" || key == "Shared_Dirty") use_.elsewhere += kilobytes * 1024;
+    if (key == "Swap") use_.swapped += kilobytes * 1024;
     return {};
   }
   result<void> on_flags(maps::vm_flags flags) {
@@ -84,18 +89,15 @@ class segment_recorder {
       case maps::backing::secret: return refuse("secret memory");
       case maps::backing::aio_ring: return refuse("an asynchronous I/O ring");
       case maps::backing::anon_inode: return refuse("a mapping of a kernel object");
-      case maps::backing::huge_pages: return refuse("made of hugetlb pages");
-      case maps::backing::system_v: return refuse("System V shared memory");
-      case maps::backing::shared_anonymous:
-        if (head_.shared) return refuse("shared anonymous memory");
-        break;
+      case maps::backing::huge_pages:
+        return refuse("made of hugetlb pages");
       default: break;
     }
     if (flags_.has(vm_flag::io) || flags_.has(vm_flag::pure_pfn))
       return refuse("a mapping of a device");
     if (head_.shared) {
-      if (flags_.has(vm_flag::may_write)) return refuse("a writable shared mapping");
-      return kind_t::shared_file;
+      object_ = CKPT_TRY(objects_.add_mapping(head_, name_.view(), flags_, use_));
+      return object_ != 0 ? kind_t::shared : kind_t::shared_file;
     }
     if (flags_.has(vm_flag::grows_down)) return kind_t::stack;
     // A private mapping of /dev/zero is anonymous memory by another way.
@@ -116,53 +118,21 @@ class segment_recorder {
     s.file_offset = head_.inode != 0 ? head_.offset + (where.begin - head_.where.begin) : 0;
     s.device = head_.device;
     s.inode = head_.inode;
+    s.object = kind == kind_t::shared ? object_ : 0;
     return out_.add(s, bytes_of_text(name_.view()));
   }
 
   format::metadata_builder& out_;
   own_memory own_;
-  report& why_;
   maps::mapping_head head_;
   maps::vm_flags flags_;
   u64 huge_bytes_ = 0;
+  shared_objects& objects_;
+  mapping_use use_;
+  report& why_;
+  u64 object_ = 0;
   fixed_text<4200> name_;  // cut where a path is longer than PATH_MAX; it is only shown
 };
-
-/// Reads pages of this address space that may not be touched in place: protected, beyond the end
-/// of their file.
-class remote_memory {
- public:
-  result<void> open() {
-    fd_ = sys::unique_fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, "/proc/self/mem",
-                                              sys::abi::o_rdonly | sys::abi::o_cloexec)));
-    return {};
-  }
-  /// How much could be read; 0 where the first page cannot be.
-  u64 read(u64 address, mutable_bytes to) {
-    sys::linux_files kernel;
-    u64 done = 0;
-    while (done < to.size()) {
-      const auto got = kernel.pread(fd_.get(), to.data() + done, to.size() - done, address + done);
-      if (!got.ok() && got.error() == errc::interrupted) continue;
-      if (!got.ok() || *got == 0) break;
-      done += *got;
-    }
-    return done;
-  }
-
- private:
-  sys::unique_fd fd_;
-};
-
-[[nodiscard]] inline bool is_zero_page(const std::byte* page) {
-  const auto* words = reinterpret_cast<const u64*>(page);
-  for (u64 i = 0; i < page_size / sizeof(u64); i += 8) {
-    const u64 any = words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] |
-                    words[i + 5] | words[i + 6] | words[i + 7];
-    if (any != 0) return false;
-  }
-  return true;
-}
 
 /// Which pages exist and which are guards, by PAGEMAP_SCAN (6.7) or by reading /proc/self/pagemap.
 class page_finder {
@@ -274,13 +244,14 @@ class memory_capture {
 
   /// Appends a record for every mapping.
   // Context: helper, all threads frozen
-  result<void> capture_segments() {
+  result<void> capture_segments(shared_objects& objects) {
+    objects_ = &objects;
     const u64 first = s_.metadata.size();
     const sys::unique_fd smaps(sys::openat(sys::abi::at_fdcwd, "/proc/self/smaps",
                                            sys::abi::o_rdonly | sys::abi::o_cloexec)
                                    .value_or(-1));
     if (!smaps) return s_.why.refuse("cannot open /proc/self/smaps (is /proc mounted?)");
-    segment_recorder recorder(s_.metadata, own_, s_.why);
+    segment_recorder recorder(s_.metadata, own_, objects, s_.why);
     sys::linux_files kernel;
     const auto text = CKPT_TRY(s_.arena.take(64 * 1024));
     if (auto r = maps::parse_file(kernel, smaps.get(),
@@ -319,7 +290,8 @@ class memory_capture {
     CKPT_TRY(s_.metadata.begin(table));
     result<void> outcome;
     // The table grows behind the records that are being walked, in memory that does not move.
-    image::for_each<state::segment>(segments(), [&](const state::segment& seg, bytes) {
+    image::for_each<state::segment>(segments(), [&](const state::segment& seg, bytes name) {
+      name_ = text_of_bytes(name);
       if (outcome.ok())
         outcome = pieces.for_each({seg.address, seg.address + seg.length},
                                   [&](range piece) { return find_pages(seg, piece); });
@@ -355,6 +327,8 @@ class memory_capture {
 
  private:
   static constexpr u64 bounce_size = 256 * 1024;
+  /// Below it, reading all of a file costs less than to find out what is in it.
+  static constexpr u64 worth_asking = u64{16} << 20;
 
   /// Anonymous, readable, present: reading it can neither fault nor fail.
   static bool in_place(const state::segment& s) {
@@ -450,6 +424,8 @@ class memory_capture {
     // Promised to be empty in any copy of the program: a restarted one is a copy.
     const auto flags = maps::vm_flags::from_bits(s.vm_flags);
     if (flags.has(maps::vm_flag::wipe_on_fork) || flags.has(maps::vm_flag::droppable)) return {};
+    if (s.kind == state::segment_kind::shared) return {};  // its object's pages count
+    if (is_file(s) && s.length >= worth_asking) return find_in_large_file(s, where);
     if (is_file(s) || s.kind == state::segment_kind::vdso)
       return find_by_reading(where);  // the file's pages count, mapped or not
     return finder_.for_each(where, [&](range run, page_finder::what is) -> result<void> {
@@ -459,6 +435,39 @@ class memory_capture {
         if (!own_.scratch.contains(at) && !is_zero_page(reinterpret_cast<const std::byte*>(at)))
           CKPT_TRY(add_page(at));
       return {};
+    });
+  }
+
+  /// A file may be larger than any memory and hold next to nothing: only its data are read, and the
+  /// pages that the program has of its own.
+  result<void> find_in_large_file(const state::segment& s, range where) {
+    const sys::unique_fd fd(
+        objects_->open_mapped({s.address, s.address + s.length}, name_, s.device, s.inode)
+            .value_or(-1));
+    if (!fd) return find_by_reading(where);
+    u64 at = where.begin;
+    while (at < where.end) {
+      const i64 offset = static_cast<i64>(s.file_offset + (at - s.address));
+      const auto data = sys::lseek(fd.get(), offset, sys::abi::seek_data);
+      const u64 skip = data.ok() ? page_down(static_cast<u64>(*data)) : ~u64{0};
+      constexpr auto only_a_hole_left = static_cast<errc>(6);  // ENXIO
+      if (!data.ok() && data.error() != only_a_hole_left) return find_by_reading({at, where.end});
+      const u64 distance = skip - static_cast<u64>(offset);
+      const u64 begin = !data.ok() || distance >= where.end - at ? where.end : at + distance;
+      CKPT_TRY(find_own_pages({at, begin}));
+      if (begin == where.end) return {};
+      const auto hole = sys::lseek(fd.get(), *data, sys::abi::seek_hole);
+      const u64 length = hole.ok() ? page_up(static_cast<u64>(*hole)) - skip : ~u64{0};
+      const u64 end = length < where.end - begin ? begin + length : where.end;
+      CKPT_TRY(find_by_reading({begin, end}));
+      at = end;
+    }
+    return {};
+  }
+  result<void> find_own_pages(range where) {
+    if (where.empty()) return {};
+    return finder_.for_each(where, [&](range run, page_finder::what is) -> result<void> {
+      return is == page_finder::what::guard ? result<void>() : find_by_reading(run);
     });
   }
 
@@ -519,6 +528,8 @@ class memory_capture {
   remote_memory remote_;
   page_finder finder_;
   mutable_bytes bounce_;
+  shared_objects* objects_ = nullptr;
+  std::string_view name_;  // of the segment at hand
   range segments_;
   range traps_;
   range pending_;

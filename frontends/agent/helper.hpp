@@ -117,12 +117,14 @@ class helper {
     CKPT_TRY(describe_triggering_thread());
     CKPT_TRY(threads_.for_each([&](const thread_slot& t) { return describe_thread(t); }));
     CKPT_TRY(describe_files());
+    CKPT_TRY(objects_.begin(*files_));
     let_go_of_descriptors();
-    CKPT_TRY(memory_.capture_segments());
+    CKPT_TRY(memory_.capture_segments(objects_));
+    CKPT_TRY(objects_.settle(memory_.segments()));
     CKPT_TRY(memory_.capture_traps());
     CKPT_TRY(memory_.capture_extents());
     data_size_ = memory_.data_size();
-    return describe_contents();
+    return objects_.describe_contents(data_size_);
   }
 
   /// Of the triggering thread: the files of a main thread that has ended are empty.
@@ -334,42 +336,6 @@ class helper {
     (void)sys::close_range(static_cast<u32>(kept) + 1, ~u32{0});
   }
 
-  /// Deleted files: runs of data, whole pages of the file.
-  result<void> describe_contents() {
-    u64 object = 0;
-    for (const auto& file : files_->unnamed()) {
-      state::extents table{};
-      table.object = ++object;
-      const sys::unique_fd fd(files_->reopen(file.descriptor).value_or(-1));
-      if (!fd) return s_.why.refuse("cannot read deleted file on descriptor ", file.descriptor);
-      CKPT_TRY(s_.metadata.begin(table));
-      u64 count = 0;
-      for (u64 at = 0; at < file.size;) {
-        const auto begin = sys::lseek(fd.get(), static_cast<i64>(at), 3 /* SEEK_DATA */);
-        constexpr auto only_a_hole_left = static_cast<errc>(6);  // ENXIO
-        if (!begin.ok() && begin.error() == only_a_hole_left) break;
-        if (!begin.ok())
-          return s_.why.explain(begin.error(), "cannot read deleted file on descriptor ",
-                                file.descriptor);
-        const auto end = sys::lseek(fd.get(), *begin, 4 /* SEEK_HOLE */);
-        const u64 from = page_down(static_cast<u64>(*begin));
-        const u64 to = page_up(end.ok() ? static_cast<u64>(*end) : file.size);
-        state::extent e{};
-        e.address = from;
-        e.length = to - from;
-        e.data = data_size_;
-        data_size_ += to - from;
-        ++count;
-        CKPT_TRY(s_.metadata.append(bytes_of(e)));
-        at = to;
-      }
-      table.count = count;
-      s_.metadata.amend(table);
-      CKPT_TRY(s_.metadata.end());
-    }
-    return {};
-  }
-
   // --- the image ---------------------------------------------------------------------------
   result<format::file_header> plan() {
     auto h = format::header_for(image_head::file_size(), s_.metadata.size(), data_size_);
@@ -448,31 +414,10 @@ class helper {
     result<void> outcome;
     image::for_each<state::extents>(s_.metadata.view(), [&](const state::extents& t, bytes tail) {
       if (!outcome.ok()) return;
-      outcome = t.object == 0 ? memory_.write(tail, writer) : write_content(t, tail, writer);
+      outcome =
+          t.object == 0 ? memory_.write(tail, writer) : objects_.write(t.object, tail, writer);
     });
     return outcome;
-  }
-
-  template <class Writer>
-  result<void> write_content(const state::extents& t, bytes tail, Writer& writer) {
-    const i32 descriptor = files_->unnamed()[t.object - 1].descriptor;
-    const sys::unique_fd fd(CKPT_TRY(files_->reopen(descriptor)));
-    const auto buffer = CKPT_TRY(s_.arena.take(64 * 1024));
-    sys::linux_files kernel;
-    for (u64 i = 0; i < t.count; ++i) {
-      const auto e = image::extent_at(tail, i);
-      for (u64 done = 0; done < e.length;) {
-        const u64 left = e.length - done;
-        const auto part = buffer.first(left < buffer.size() ? left : buffer.size());
-        // The last page of a file ends before the page does.
-        std::memset(part.data(), 0, part.size());
-        (void)CKPT_TRY(sys::pread_up_to(kernel, fd.get(), part, e.address + done));
-        CKPT_TRY(writer.put_data(part));
-        CKPT_TRY(writer.settle());
-        done += part.size();
-      }
-    }
-    return {};
   }
 
   /// Below it, starting a thread costs more than it gains.
@@ -483,6 +428,7 @@ class helper {
   u32 generation_;
   frozen_threads threads_;
   memory_capture memory_;
+  shared_objects objects_{s_};
   state::files_capture* files_ = nullptr;
   u64 data_size_ = 0;
   sys::unique_fd program_;

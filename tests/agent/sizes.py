@@ -11,7 +11,7 @@ KIB = 1024
 LIMITS = {
     "stack of the program that the handler uses": 64,
     "restarter, the head of every image": 96 * KIB,
-    "agent in memory, without its working memory and the restarter it carries": 256 * KIB,
+    "agent in memory, without its working memory and the restarter it carries": 288 * KIB,
     "working memory of the agent (zero, touched only during a checkpoint)": 512 * KIB,
 }
 

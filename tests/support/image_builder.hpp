@@ -4,6 +4,7 @@
 // makes is valid unless a test says otherwise; how to break it afterwards is in image_repair.hpp.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>
@@ -89,6 +90,18 @@ class image_builder {
     lock.kind = state::lock_kind::posix;
     lock.exclusive = 1u;
     b.record(lock);
+    state::shared_object gone{};
+    gone.number = 1u;
+    gone.kind = state::object_kind::deleted;
+    gone.size = 5000u;
+    b.record(gone, "/tmp/gone");
+    b.contents(std::string(2 * page_size, 'y'));
+    state::shared_object shared{};
+    shared.number = 2u;
+    shared.kind = state::object_kind::anonymous;
+    shared.size = 4 * page_size;
+    b.record(shared, "/dev/zero (deleted)");
+    b.shared_segment(0x700000, 4, 2, 0).shared_segment(0x710000, 2, 2, 2 * page_size);
     state::pipe_content pipe{};
     pipe.inode = 77u;
     pipe.capacity = 65536u;
@@ -166,6 +179,16 @@ class image_builder {
     state::text t{};
     t.kind = kind;
     texts_.push_back({t, std::move(content)});
+    return *this;
+  }
+  /// Part of a shared object, from an offset on; by ascending address like all segments.
+  image_builder& shared_segment(u64 address, u64 pages, u64 object, u64 offset) {
+    segment(address, pages, state::segment_kind::shared, 3, "/dev/zero (deleted)");
+    segments_.back().first.object = object;
+    segments_.back().first.file_offset = offset;
+    std::sort(segments_.begin(), segments_.end(), [](const auto& a, const auto& c) {
+      return a.first.address.get() < c.first.address.get();
+    });
     return *this;
   }
   /// The contents of a deleted file; the number is for open_file().

@@ -264,7 +264,7 @@ TEST_CASE("a record with an illegal field or a wrong size is refused") {
   CHECK(with_record<state::segment>(0, [](auto& s) { s.protection = u32{8}; }) ==
         "a record of type 6 is malformed");
   CHECK(with_record<state::segment>(0, [](auto& s) {
-          s.kind = static_cast<state::segment_kind>(7);
+          s.kind = static_cast<state::segment_kind>(8);
         }) == "a record of type 6 is malformed");
   CHECK(with_record<state::thread>(0, [](auto& t) { t.flags = u32{2}; }) ==
         "a record of type 8 is malformed");
@@ -334,7 +334,7 @@ TEST_CASE("extents ascend within one segment each and cover the data") {
         }) == impossible);
   CHECK(with_extents(1, [](state::extent* e) { e[0].address = u64{1} << 62; }) == impossible);
   CHECK(with_extents(1, [](state::extent* e) { e[0].length = u64{1} << 40; }) == data);
-  CHECK(with_extents(1, [](state::extent* e) { e[0].length = u64{page_size}; }) ==
+  CHECK(with_extents(2, [](state::extent* e) { e[0].length = u64{page_size}; }) ==
         "the extents do not cover the data");
 }
 
@@ -354,7 +354,7 @@ TEST_CASE("descriptors and locks refer to open files that came before") {
         "the open files are out of order");
   CHECK(with_record<state::open_file>(0, [](auto& f) { f.stdio = 3u; }) ==
         "the open files are out of order");
-  CHECK(with_record<state::open_file>(2, [](auto& f) { f.content = 2u; }) ==
+  CHECK(with_record<state::open_file>(2, [](auto& f) { f.content = 3u; }) ==
         "the contents of a file are missing");
   const std::string order = "the descriptors are out of order";
   CHECK(with_record<state::descriptor>(3, [](auto& d) { d.open_file = 3u; }) == order);
@@ -401,6 +401,48 @@ TEST_CASE("timers that no kernel has are refused") {
           t.notify = sys::abi::sigev_none;
           t.signal = 0;
         }).empty());
+}
+
+TEST_CASE("shared objects are numbered in order, and all that belongs to them is there") {
+  using state::segment;
+  using state::shared_object;
+  constexpr std::string_view malformed = "the shared objects are malformed";
+  const auto object = [](int which, auto change) {
+    return with_record<shared_object>(which, change);
+  };
+  CHECK(object(0, [](auto& o) { o.number = 0u; }) == malformed);
+  CHECK(object(1, [](auto& o) { o.number = 1u; }) == malformed);
+  CHECK(object(1, [](auto& o) { o.number = 3u; }) == malformed);
+  CHECK(object(1, [](auto& o) { o.size = state::largest_object + 1; }) == malformed);
+  constexpr std::string_view larger = "the contents of a shared object are larger than the object";
+  CHECK(object(0, [](auto& o) { o.size = 4096u; }) == larger);
+  CHECK(object(1, [](auto& o) { o.size = 0u; }) == larger);
+  CHECK(object(1, [](auto& o) { o.size = page_size + 1; }).empty());
+  // The two parts of the second object stand between the heap and the stack.
+  const auto part = [](auto change) { return with_record<segment>(3, change); };
+  constexpr std::string_view impossible = "a segment belongs to an impossible object";
+  CHECK(part([](auto& s) { s.object = 0u; }) == impossible);
+  CHECK(part([](auto& s) { s.object = state::max_objects + 1; }) == impossible);
+  CHECK(part([](auto& s) { s.kind = state::segment_kind::anonymous; }) == impossible);
+  CHECK(part([](auto& s) { s.object = 3u; }) == "a segment belongs to an object that is not there");
+  CHECK(part([](auto& s) { s.object = state::max_objects; }) ==
+        "a segment belongs to an object that is not there");
+  CHECK(part([](auto& s) { s.object = 1u; }).empty());
+  constexpr std::string_view offset = "a segment shows an impossible part of its object";
+  CHECK(part([](auto& s) { s.file_offset = 8u; }) == offset);
+  CHECK(part([](auto& s) { s.file_offset = ~u64{0} - page_size + 1; }) == offset);
+  CHECK(part([](auto& s) { s.file_offset = state::largest_object; }) == offset);
+}
+
+TEST_CASE("an image without shared objects knows deleted files by their contents") {
+  image_builder b;
+  b.segment(image_builder::code, 1, state::segment_kind::anonymous, 7, "");
+  b.page(image_builder::code, 'c');
+  b.open_file(state::file_kind::deleted, 2, 0, "/tmp/gone", b.contents("x"));
+  const auto image = b.build();
+  const auto h = test::header_of(image);
+  report why;
+  CHECK(validate_metadata(h, *test::piece(image, h.metadata_offset, h.metadata_size), why).ok());
 }
 
 TEST_CASE("a range that cannot be touched lies in one segment, in order") {

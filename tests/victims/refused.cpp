@@ -73,36 +73,14 @@ int main(int count, char** values) {
       victim::lost("a child that the program has not started");
     return victim::finish();
   }
-  if (kind == "shared-file") {
-    int fd = open("shared.bin", O_RDWR | O_CREAT | O_TRUNC, 0644);
-    if (fd < 0 || ftruncate(fd, 8192) != 0) victim::broken("shared.bin");
-    auto* memory =
-        static_cast<unsigned char*>(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
-    if (memory == MAP_FAILED) victim::broken("mmap");
-    victim::fill(memory, 8192, 1);
-    victim::work_until_stop();
-    unsigned char back[8192];
-    if (pread(fd, back, sizeof back, 0) != 8192) victim::lost("the file");
-    victim::expect_filled("the file", back, sizeof back, 1);
-    return victim::finish();
-  }
-  if (kind == "shared-anonymous") {
-    auto* memory = static_cast<unsigned char*>(
-        mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    if (memory == MAP_FAILED) victim::broken("mmap");
-    victim::fill(memory, 8192, 1);
-    victim::work_until_stop();
-    victim::expect_filled("the memory", memory, 8192, 1);
-    return victim::finish();
-  }
   if (kind == "shm") {
     int id = shmget(IPC_PRIVATE, 8192, IPC_CREAT | 0600);
     if (id < 0) victim::skip("no System V shared memory here");
     auto* memory = static_cast<unsigned char*>(shmat(id, nullptr, 0));
-    shmctl(id, IPC_RMID, nullptr);
     victim::fill(memory, 8192, 1);
     victim::work_until_stop();
     victim::expect_filled("the segment", memory, 8192, 1);
+    shmctl(id, IPC_RMID, nullptr);
     return victim::finish();
   }
   if (kind == "packets") {

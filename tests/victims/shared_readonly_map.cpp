@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A shared mapping of a file that may only be read, as glibc's gconv cache is one in many programs.
 //
-// Fidelity: memory | shared mappings of files that may only be read | kept with loss: as private ones
+// Fidelity: memory | shared mappings of files that the program only reads | the file again where it still has those bytes, otherwise a private copy of what it had
 #include <fcntl.h>
 #include <sys/mman.h>
 

@@ -13,6 +13,7 @@
 #include "ckpt/state/process.hpp"
 #include "ckpt/state/process_settings.hpp"
 #include "ckpt/state/segment.hpp"
+#include "ckpt/state/shared_memory.hpp"
 #include "ckpt/state/signals.hpp"
 #include "ckpt/state/thread_settings.hpp"
 #include "ckpt/state/timers.hpp"
@@ -36,7 +37,7 @@ using all_records =
                 state::signal_action, state::pending_signal, state::interval_timer,
                 state::resource_limit, state::open_file, state::descriptor, state::file_lock,
                 state::pipe_content, state::process_settings, state::thread_settings,
-                state::posix_timer, state::trap_range>;
+                state::posix_timer, state::trap_range, state::shared_object>;
 
 /// Calls visit(record) with the decoded structure when the type is known.
 /// errc::not_found for an unknown type, errc::malformed for an illegal field.

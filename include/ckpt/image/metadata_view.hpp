@@ -107,6 +107,7 @@ class metadata_rules {
     if (wanted_contents_ > contents_) return why_.refuse("the contents of a file are missing");
     if (data_ != h_.data_size) return why_.refuse("the extents do not cover the data");
     CKPT_TRY(extents_within_segments(metadata));
+    CKPT_TRY(objects_are_whole(metadata));
     return traps_within_segments(metadata);
   }
 
@@ -128,6 +129,8 @@ class metadata_rules {
       case record_type::cpu: ++cpus_; break;
       case record_type::thread: ++threads_; break;
       case record_type::segment: return segment(as<state::segment>(view));
+      case record_type::shared_object:
+        return object(as<state::shared_object>(view));
       case record_type::extents: return table(as<state::extents>(view), view.tail);
       case record_type::open_file: {
         const auto f = as<state::open_file>(view);
@@ -196,6 +199,51 @@ class metadata_rules {
     if (where->overlaps({h_.window_address, h_.window_address + h_.window_size}))
       return why_.refuse("segment ", address_range{where->begin, where->end},
                          " lies where the restarter is");
+    const bool shared = s.kind == state::segment_kind::shared;
+    if (shared != (s.object != 0) || s.object > state::max_objects)
+      return why_.refuse("a segment belongs to an impossible object");
+    if (shared) {
+      const auto part = range::at(s.file_offset, s.length);
+      if (!part || !is_page_aligned(part->begin) || part->end > state::largest_object)
+        return why_.refuse("a segment shows an impossible part of its object");
+      mapped_objects_[s.object / 64] |= u64{1} << (s.object % 64);
+    }
+    return {};
+  }
+
+  /// Numbered from 1, in the order of the tables that hold their contents.
+  result<void> object(const state::shared_object& o) {
+    if (o.number != ++objects_ || objects_ > state::max_objects || o.size > state::largest_object)
+      return why_.refuse("the shared objects are malformed");
+    return {};
+  }
+
+  /// What belongs to an object belongs to one that is there, and all of it lies inside.
+  result<void> objects_are_whole(bytes metadata) {
+    for (u64 n = objects_ + 1; n <= state::max_objects; ++n)
+      if ((mapped_objects_[n / 64] >> (n % 64) & 1) != 0)
+        return why_.refuse("a segment belongs to an object that is not there");
+    if (objects_ == 0) return {};  // format 1.0 knew deleted files by their contents alone
+    if (objects_ != contents_) return why_.refuse("the contents of a shared object are missing");
+    u64 number = 0;
+    bool good = true;
+    format::record_cursor tables(metadata);
+    image::for_each<state::shared_object>(metadata, [&](const state::shared_object& o, bytes) {
+      ++number;
+      while (good && !tables.done()) {
+        const auto view = tables.next();
+        if (view->type != format::record_type::extents) continue;
+        const auto t = as<state::extents>(*view);
+        if (t.object == 0) continue;
+        if (t.count > 0) {
+          const auto last = extent_at(view->tail, t.count - 1);
+          good = t.object == number && last.address + last.length <= page_up(o.size);
+        }
+        return;
+      }
+      good = false;
+    });
+    if (!good) return why_.refuse("the contents of a shared object are larger than the object");
     return {};
   }
 
@@ -235,7 +283,8 @@ class metadata_rules {
         const auto e = extent_at(table, i);
         if (e.address >= end) break;
         if (e.address < s.address || e.address + e.length > end) good = false;
-        if (s.kind == state::segment_kind::vvar) good = false;
+        if (s.kind == state::segment_kind::vvar || s.kind == state::segment_kind::shared)
+          good = false;
       }
     });
     if (!good || i != n) return why_.refuse("an extent lies outside every segment");
@@ -272,6 +321,8 @@ class metadata_rules {
   u64 hosts_ = 0, processes_ = 0, layouts_ = 0, cpus_ = 0, threads_ = 0, memory_tables_ = 0;
   u64 threads_said_ = 0;
   u64 contents_ = 0, wanted_contents_ = 0, segments_end_ = 0, data_ = 0;
+  u64 objects_ = 0;
+  u64 mapped_objects_[state::max_objects / 64 + 1] = {};
   u32 open_files_ = 0;
   i32 last_descriptor_ = -1;
 };

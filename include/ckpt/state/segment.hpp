@@ -19,12 +19,15 @@ constexpr u32 all_of(protection) { return 7; }
 enum class segment_kind : u32 {
   anonymous = 1,     // private memory without a file
   private_file = 2,  // MAP_PRIVATE of a file: comes back as anonymous memory with the same bytes
-  shared_file = 3,   // read-only MAP_SHARED of a file: likewise
+  shared_file = 3,   // MAP_SHARED of a file that the program cannot write: likewise
   stack = 4,         // grows down, comes back so
   vdso = 5,          // the kernel's code page: moved or re-linked
   vvar = 6,          // the kernel's data pages: moved
+  shared = 7,        // part of a shared_object, which the agent maps again
 };
-constexpr bool legal(segment_kind k) { return k >= segment_kind::anonymous && k <= segment_kind::vvar; }
+constexpr bool legal(segment_kind k) {
+  return k >= segment_kind::anonymous && k <= segment_kind::shared;
+}
 
 struct segment {
   static constexpr auto record = format::record_type::segment;
@@ -37,10 +40,11 @@ struct segment {
   wire::le<u64> file_offset;
   wire::le<u64> device;
   wire::le<u64> inode;
+  wire::le<u64> object;
 };
 
 /// Which object the extents of a table belong to: 0 is the program's memory, n > 0 the contents
-/// of the open_file with that content number.
+/// of the shared_object with that number.
 struct extents {
   static constexpr auto record = format::record_type::extents;
   wire::le<u64> object;
@@ -73,29 +77,31 @@ struct trap_range {
 }  // namespace ckpt::state
 
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::segment, address, length, kind, protection, vm_flags,
-                        huge_bytes, file_offset, device, inode);
+                        huge_bytes, file_offset, device, inode, object);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::extents, object, count);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::extent, address, length, data);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::trap_range, address, length, kind, reserved);
 
 namespace ckpt::wire {
 template <>
-inline constexpr auto describe<state::segment> = description<9>{
+inline constexpr auto describe<state::segment> = description<10>{
     "segment",
     "One mapping of the program, in ascending order of address. The tail is the name that "
     "/proc/PID/maps shows.",
     {"where it was and must be again, page aligned", "bytes, a multiple of the page size",
-     "1 anonymous, 2 private file, 3 read-only shared file, 4 stack, 5 vdso, 6 vvar",
+     "1 anonymous, 2 private file, 3 read-only shared file, 4 stack, 5 vdso, 6 vvar, 7 part of a "
+     "shared object",
      "PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4",
      "the VmFlags of /proc/PID/smaps, one bit each (include/ckpt/maps/vm_flags.hpp)",
      "AnonHugePages of /proc/PID/smaps, in bytes", "offset in the mapped file",
-     "st_dev of the mapped file", "inode number of the mapped file"}};
+     "st_dev of the mapped file", "inode number of the mapped file",
+     "number of the shared_object for kind 7, otherwise zero"}};
 template <>
 inline constexpr auto describe<state::extents> = description<2>{
     "extents",
     "The table of the runs of bytes an object has in the data. The tail is an array of extent, in "
     "ascending order of address, without overlap.",
-    {"0 for the program's memory, otherwise the content number of an open_file",
+    {"0 for the program's memory, otherwise the number of a shared_object",
      "number of elements in the tail"}};
 template <>
 inline constexpr auto describe<state::extent> = description<3>{
@@ -113,7 +119,7 @@ inline constexpr auto describe<state::trap_range> = description<4>{
 
 namespace ckpt::state {
 static_assert(wire::laid_out_in<trap_range, 24>());
-static_assert(wire::laid_out_in<segment, 64>());
+static_assert(wire::laid_out_in<segment, 72>());
 static_assert(wire::laid_out_in<extents, 16>());
 static_assert(wire::laid_out_in<extent, 24>());
 

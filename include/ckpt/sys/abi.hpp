@@ -22,7 +22,7 @@ inline constexpr int f_dupfd = 0, f_getfd = 1, f_setfd = 2, f_getfl = 3, f_setfl
                      f_getlease = 1025, fd_cloexec = 1;
 inline constexpr int lock_sh = 1, lock_ex = 2, lock_nb = 4, lock_un = 8;
 inline constexpr short f_rdlck = 0, f_wrlck = 1, f_unlck = 2;
-inline constexpr int seek_set = 0, seek_cur = 1, seek_end = 2;
+inline constexpr int seek_set = 0, seek_cur = 1, seek_end = 2, seek_data = 3, seek_hole = 4;
 inline constexpr u32 s_ifmt = 0170000, s_ifsock = 0140000, s_iflnk = 0120000, s_ifreg = 0100000,
                      s_ifblk = 0060000, s_ifdir = 0040000, s_ifchr = 0020000, s_ififo = 0010000;
 

@@ -20,7 +20,13 @@ namespace ckpt::state {
 /// A file without a name whose contents go into the image.
 struct unnamed_content {
   i32 descriptor;  // one that refers to it
-  u64 size;
+  sys::abi::stat st;
+};
+
+/// What a descriptor says about a file that is mapped as well.
+struct open_elsewhere {
+  i32 descriptor = -1;
+  bool writable = false;
 };
 
 class files_capture {
@@ -52,6 +58,22 @@ class files_capture {
   }
 
   [[nodiscard]] std::span<const unnamed_content> unnamed() const { return {unnamed_, unnamed_count_}; }
+
+  /// The descriptors of a file, one that may write before all others.
+  [[nodiscard]] open_elsewhere look_for(u64 device, u64 inode) const {
+    open_elsewhere found;
+    for (u32 i = 0; i < count_ && !found.writable; ++i) {
+      const entry& e = entries_[i];
+      if (e.st.st_dev != device || e.st.st_ino != inode) continue;
+      found.descriptor = e.fd;
+      found.writable = (e.info.flags & u32{sys::abi::o_accmode}) != u32{sys::abi::o_rdonly};
+    }
+    return found;
+  }
+
+  /// The path that a descriptor shows, until the next question.
+  // Context: helper, all threads frozen
+  result<std::string_view> shown_path(i32 fd) { return link_of(fd); }
 
   /// Opens the file behind a descriptor of the program for reading.
   // Context: helper, all threads frozen
@@ -212,6 +234,11 @@ class files_capture {
     return sys::fstatfs_type(e.fd).value_or(0) == mqueue_magic;
   }
 
+  static bool is_huge(const entry& e) {
+    constexpr i64 hugetlbfs_magic = 0x958458f6;
+    return sys::fstatfs_type(e.fd).value_or(0) == hugetlbfs_magic;
+  }
+
   result<void> classify(entry& e, std::string_view link, report& why) {
     using namespace sys::abi;
     constexpr std::string_view close_it =
@@ -220,7 +247,9 @@ class files_capture {
       return refuse(e, why, "set to send signals (O_ASYNC)", close_it);
     switch (e.st.st_mode & s_ifmt) {
       case s_ifreg:
-        if (link.starts_with("/memfd:")) return refuse(e, why, "a memory file", close_it);
+        if (link.starts_with("/memfd:") && e.st.st_nlink == 0 && is_huge(e))
+          return refuse(e, why, "a memory file made of hugetlb pages", close_it);
+        if (link.starts_with("/secretmem")) return refuse(e, why, "secret memory", close_it);
         if (is_message_queue(e)) return refuse(e, why, "a message queue (mq_open)", close_it);
         // A namespace (net:[4026531840]) looks like a file and has no path.
         if (!link.starts_with('/')) return refuse(e, why, "a kernel object", close_it);
@@ -314,7 +343,7 @@ class files_capture {
       }
     }
     if (e.kind == file_kind::deleted) {
-      path = maps::without_deleted(path);
+      if (!path.starts_with("/memfd:")) path = maps::without_deleted(path);
       CKPT_TRY(take_content(e, f, why));
     }
     if (e.kind == file_kind::kernel_file) path = as_self(path);
@@ -372,15 +401,14 @@ class files_capture {
   result<void> take_content(const entry& e, open_file& f, report& why) {
     if (const sys::unique_fd readable(reopen(e.fd).value_or(-1)); !readable)
       return refuse(e, why, "a deleted file that cannot be read", "give it a name or close it");
-    for (u32 i = 0; i < count_; ++i) {
-      const entry& other = entries_[i];
-      if (&other == &e) break;
-      if (other.first == i && other.kind == file_kind::deleted && same_file(other, e))
-        return refuse(e, why, "a deleted file that is open twice", "give it a name or close one");
-    }
+    for (u32 i = 0; i < unnamed_count_; ++i)
+      if (unnamed_[i].st.st_dev == e.st.st_dev && unnamed_[i].st.st_ino == e.st.st_ino) {
+        f.content = u64{i} + 1;
+        return {};
+      }
     if (unnamed_count_ == max_unnamed)
-      return why.refuse("more than ", max_unnamed, " deleted files are open");
-    unnamed_[unnamed_count_++] = {e.fd, static_cast<u64>(e.st.st_size)};
+      return why.refuse("more than ", max_unnamed, " deleted and memory files are open");
+    unnamed_[unnamed_count_++] = {e.fd, e.st};
     f.content = u64{unnamed_count_};
     return {};
   }

@@ -11,7 +11,7 @@ namespace ckpt::state {
 
 enum class file_kind : u32 {
   regular = 1,      // reopened by path
-  deleted = 2,      // a file without a name: its contents travel in the image
+  deleted = 2,      // a file without a name, memfd too: its contents travel in the image
   directory = 3,    // reopened by path
   device = 4,       // null, zero, full, random, urandom, tty: reopened by path
   outside = 5,      // terminal, pipe or socket on 0–2: comes from whoever restarts
@@ -87,7 +87,7 @@ inline constexpr auto describe<state::open_file> = description<14>{
      "1 regular, 2 deleted, 3 directory, 4 device, 5 outside, 6 kernel file, 7 end of a pipe",
      "status flags, as F_GETFL of fcntl(2) gives them", "st_mode", "file offset",
      "st_size at the checkpoint", "st_mtim in nanoseconds", "st_dev", "st_ino",
-     "object number of the extents that hold its contents, 0 for none",
+     "number of the shared_object that it opens, 0 for none",
      "XXH3-64 of the first 4096 bytes, 0 when they could not be read",
      "XXH3-64 of the last 4096 bytes, 0 when they could not be read",
      "for an outside file: which of descriptors 0, 1, 2 it was", "zero"}};

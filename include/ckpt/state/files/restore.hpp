@@ -13,22 +13,21 @@
 #include "ckpt/format/walk.hpp"
 #include "ckpt/state/files/policy.hpp"
 #include "ckpt/state/files/records.hpp"
-#include "ckpt/state/segment.hpp"
+#include "ckpt/state/shared_restore.hpp"
 #include "ckpt/sys/file.hpp"
 
 namespace ckpt::state {
 
 class files_restore {
  public:
-  /// `contents`: those of the deleted files, one after the other.
-  files_restore(files_policy policy, bytes metadata, bytes contents, report& why)
-      : policy_(policy), metadata_(metadata), contents_(contents), why_(why) {}
+  files_restore(files_policy policy, bytes metadata, shared_restore& shared, report& why)
+      : policy_(policy), metadata_(metadata), shared_(shared), why_(why) {}
 
   /// Looks, changes nothing.
   // Context: agent, in restored memory
   result<void> check() {
     return each_file([&](const open_file& f, std::string_view path) -> result<void> {
-      if (f.kind != file_kind::regular) return {};
+      if (f.kind != file_kind::regular || shared_.mends(f)) return {};
       return check_regular(f, path);
     });
   }
@@ -38,6 +37,7 @@ class files_restore {
     CKPT_TRY(park_outside());
     CKPT_TRY(close_all_others());
     CKPT_TRY(make_pipes());
+    CKPT_TRY(shared_.restore([this](int fd) { return park(fd); }));
     CKPT_TRY(each_file([&](const open_file& f, std::string_view path) { return open(f, path); }));
     for (int& fd : parked_)
       if (fd >= 0) (void)sys::close(std::exchange(fd, -1));
@@ -45,6 +45,7 @@ class files_restore {
       (void)sys::close(pipes_[i].reader);
       (void)sys::close(pipes_[i].writer);
     }
+    CKPT_TRY(shared_.finish());
     return restore_locks();
   }
 
@@ -247,7 +248,8 @@ class files_restore {
         return fd;
       }
       case file_kind::pipe: return open_end(f);
-      case file_kind::deleted: return open_unnamed(f, path);
+      case file_kind::deleted:
+        return open_unnamed(f);
       case file_kind::regular: return open_regular(f, path);
       default: return sys::openat(sys::abi::at_fdcwd, terminated(path), reopen_flags(f));
     }
@@ -305,38 +307,11 @@ class files_restore {
     return sys::ftruncate(fd, f.size);
   }
 
-  /// A file without a name again: in the directory it had, or else in memory.
-  result<int> open_unnamed(const open_file& f, std::string_view path) {
+  /// The object is there by now; each open file of it has an offset of its own.
+  result<int> open_unnamed(const open_file& f) {
     path_.clear();
-    const auto slash = path.rfind('/');
-    path_.append(slash == std::string_view::npos ? std::string_view(".") : path.substr(0, slash + 1));
-    auto made = sys::openat(sys::abi::at_fdcwd, path_.c_str(),
-                            sys::abi::o_tmpfile | sys::abi::o_rdwr | sys::abi::o_cloexec,
-                            f.mode & 07777u);
-    if (!made.ok())
-      made = sys::checked<int>(sys::invoke(__NR_memfd_create, "ckpt-deleted-file", 1));
-    const sys::unique_fd file(CKPT_TRY(made));
-    CKPT_TRY(fill(f, file.get()));
-    CKPT_TRY(sys::ftruncate(file.get(), f.size));
-    path_.clear();
-    path_.append("/proc/self/fd/").append(file.get());
+    path_.append("/proc/self/fd/").append(shared_.descriptor_of(f.content));
     return sys::openat(sys::abi::at_fdcwd, path_.c_str(), reopen_flags(f) & ~sys::abi::o_nofollow);
-  }
-
-  result<void> fill(const open_file& f, int fd) {
-    sys::linux_files kernel;
-    u64 position = 0;
-    result<void> outcome;
-    format::for_each<extents>(metadata_, [&](const extents& t, bytes tail) {
-      if (t.object == 0) return;
-      for (u64 i = 0; i < t.count; ++i) {
-        const auto e = extent_at(tail, i);
-        if (t.object == f.content && outcome.ok())
-          outcome = sys::pwrite_all(kernel, fd, contents_.subspan(position, e.length), e.address);
-        position += e.length;
-      }
-    });
-    return outcome;
   }
 
   result<void> restore_locks() {
@@ -386,7 +361,7 @@ class files_restore {
 
   files_policy policy_;
   bytes metadata_;
-  bytes contents_;
+  shared_restore& shared_;
   report& why_;
   int parked_[3] = {-1, -1, -1};
   internal_pipe pipes_[max_pipes];
