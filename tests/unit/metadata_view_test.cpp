@@ -251,6 +251,7 @@ TEST_CASE("records that must be there once are") {
   auto two_tables = image_builder::typical();
   CHECK(verdict(two_tables.record(state::extents{}).build()) == missing);
   auto two_threads = image_builder::typical();
+  two_threads.process.thread_count = 2u;
   CHECK(verdict(two_threads.record(two_threads.thread).build()).empty());
 }
 
