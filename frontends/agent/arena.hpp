@@ -38,10 +38,12 @@ class arena {
 
   [[nodiscard]] range whole() const { return whole_; }
 
+  [[nodiscard]] u64 left() const { return top_ - whole_.begin - used_below_; }
+
   /// Room from the top, for as long as the arena lives.
   result<mutable_bytes> take(u64 size) {
     size = page_up(size);
-    if (size > top_ - whole_.begin - used_below_) return errc::no_memory;
+    if (size > left()) return errc::no_memory;
     top_ -= size;
     return mutable_bytes(reinterpret_cast<std::byte*>(top_), size);
   }
