@@ -79,7 +79,7 @@ int main(int count, char** values) {
   add(exclusive, EPOLLIN | EPOLLEXCLUSIVE, 6);
   // Registered as a number that is closed, and as one that another file has.
   const int kept = eventfd(0, 0);
-  const int closed = dup(kept);
+  const int closed = fcntl(kept, F_DUPFD, 200);
   add(closed, EPOLLIN, 7);
   close(closed);
   const int moved = eventfd(0, 0);

@@ -98,7 +98,7 @@ int main(int count, char** values) {
   set(options.b, SO_PASSCRED, 1);
   set(options.b, SO_PEEK_OFF, 0);
   set(options.b, SO_RCVLOWAT, 3);
-  const timeval wait{7, 250'000};
+  const timeval wait{7, 500'000};
   if (setsockopt(options.a, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) != 0)
     victim::broken("SO_RCVTIMEO");
   tell(options.a, "abcdef");
@@ -157,7 +157,7 @@ int main(int count, char** values) {
   timeval now{};
   socklen_t size = sizeof now;
   getsockopt(options.a, SOL_SOCKET, SO_RCVTIMEO, &now, &size);
-  victim::expect_equal("SO_RCVTIMEO", 7'250'000,
+  victim::expect_equal("SO_RCVTIMEO", 7'500'000,
                        static_cast<uint64_t>(now.tv_sec * 1'000'000 + now.tv_usec));
   char text[8] = {}, control[CMSG_SPACE(sizeof(ucred))] = {};
   iovec part{text, sizeof text};

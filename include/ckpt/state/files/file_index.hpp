@@ -18,12 +18,13 @@ namespace ckpt::state {
 struct saved_pipe {
   u64 inode;
   u64 offset;  // of its record in the metadata
-  int fd;      // both ends, while the restore lasts
+  u32 first_end, last_end;
 };
 
 class file_index {
  public:
   static constexpr u64 none = ~u64{0};
+  static constexpr u32 no_file = 0xffffffff;
 
   file_index() = default;
   file_index(const file_index&) = delete;
@@ -59,7 +60,8 @@ class file_index {
     carve(nodes_, descriptors);
     carve(pipes_, pipes);
     carve(spare, pipes);
-    for (file& f : files_) f = {no_node, no_node, -1, none};
+    for (file& f : files_) f = {no_node, no_node, no_file, false, none, none};
+    u64 file_count = 0;
     u64 node_count = 0;
     u64 pipe_count = 0;
     format::record_cursor cursor(metadata);
@@ -67,11 +69,13 @@ class file_index {
       const auto view = cursor.next();
       if (!view.ok()) return view.error();
       switch (view->type) {
+        case format::record_type::open_file: files_[file_count++].offset = offset; break;
         case format::record_type::descriptor:
           add(static_cast<u32>(node_count++), *wire::decode<descriptor>(view->fixed));
           break;
         case format::record_type::pipe_content:
-          pipes_[pipe_count++] = {wire::decode<pipe_content>(view->fixed)->inode, offset, -1};
+          pipes_[pipe_count++] = {wire::decode<pipe_content>(view->fixed)->inode, offset,
+                                   no_file, no_file};
           break;
         case format::record_type::event_counter: note<event_counter>(*view, offset); break;
         case format::record_type::timer_file: note<timer_file>(*view, offset); break;
@@ -83,6 +87,9 @@ class file_index {
     }
     merge_sort(pipes_, spare,
                [](const saved_pipe& a, const saved_pipe& b) { return a.inode < b.inode; });
+    format::for_each<open_file>(metadata, [&](const open_file& f, bytes) {
+      if (f.kind == file_kind::pipe) join(f);
+    });
     return {};
   }
 
@@ -111,17 +118,15 @@ class file_index {
   [[nodiscard]] u64 object(u32 id) const {
     return id < files_.size() ? files_[id].object : none;
   }
-  /// A socket that was made with its peer waits for its turn.
-  void let_wait(u32 id, int fd) {
-    if (id < files_.size()) files_[id].waiting = fd;
-  }
-  [[nodiscard]] int take_waiting(u32 id) {
-    return id < files_.size() ? std::exchange(files_[id].waiting, -1) : -1;
-  }
+  /// Where in the metadata its open_file is.
+  [[nodiscard]] u64 offset(u32 id) const { return files_[id].offset; }
+  /// The ends of one pipe, from its first_end on, until no_file.
+  [[nodiscard]] u32 next_end(u32 id) const { return files_[id].next_end; }
+  [[nodiscard]] bool is_placed(u32 id) const { return files_[id].placed; }
+  void set_placed(u32 id) { files_[id].placed = true; }
 
-  [[nodiscard]] std::span<saved_pipe> pipes() { return pipes_; }
   [[nodiscard]] const saved_pipe* find_pipe(u64 inode) const {
-    const u64 i = first_not(pipes_, [&](const saved_pipe& p) { return p.inode < inode; });
+    const u64 i = place_of(inode);
     return i < pipes_.size() && pipes_[i].inode == inode ? &pipes_[i] : nullptr;
   }
 
@@ -129,8 +134,9 @@ class file_index {
   static constexpr u32 no_node = 0xffffffff;
   struct file {
     u32 first, last;  // nodes
-    int waiting;
-    u64 object;
+    u32 next_end;
+    bool placed;
+    u64 object, offset;
   };
   struct node {
     descriptor saved;
@@ -142,6 +148,16 @@ class file_index {
     file& f = files_[d.open_file];
     (f.first == no_node ? f.first : nodes_[f.last].next) = i;
     f.last = i;
+  }
+  void join(const open_file& f) {
+    const u64 i = place_of(f.inode);
+    if (i == pipes_.size() || pipes_[i].inode != f.inode) return;
+    saved_pipe& pipe = pipes_[i];
+    (pipe.first_end == no_file ? pipe.first_end : files_[pipe.last_end].next_end) = f.id;
+    pipe.last_end = f.id;
+  }
+  [[nodiscard]] u64 place_of(u64 inode) const {
+    return first_not(pipes_, [&](const saved_pipe& p) { return p.inode < inode; });
   }
   template <class Record>
   void note(const format::record_view& view, u64 offset) {

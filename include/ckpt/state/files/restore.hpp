@@ -44,13 +44,11 @@ class files_restore {
     raise_limit();
     CKPT_TRY(park_outside());
     CKPT_TRY(close_all_others());
-    CKPT_TRY(make_pipes());
     CKPT_TRY(each_file([&](const open_file& f, std::string_view path) { return open(f, path); }));
     CKPT_TRY(each_file([&](const open_file& f, std::string_view) { return fill_epoll(f); }));
     CKPT_TRY(each_file([&](const open_file& f, std::string_view) { return start_timer(f); }));
     for (int& fd : parked_)
       if (fd >= 0) (void)sys::close(std::exchange(fd, -1));
-    for (const auto& pipe : index_.pipes()) (void)sys::close(pipe.fd);
     CKPT_TRY(restore_locks());
     index_.release();
     return {};
@@ -155,46 +153,44 @@ class files_restore {
     return {};
   }
 
-  /// Pipes within the program, filled with what they held. Their ends are opened from these.
-  result<void> make_pipes() {
-    for (auto& pipe : index_.pipes())
-      if (auto r = make_pipe(pipe); !r.ok())
-        return why_.explain(r.error(), "cannot make a pipe again");
-    return {};
-  }
-  result<void> make_pipe(saved_pipe& pipe) {
+  /// A pipe within the program, filled with what it held, and all its ends: as few numbers as
+  /// possible are taken at one time, since a program may use almost all that its limit allows.
+  result<void> make_pipe(u64 inode) {
     constexpr int f_setpipe_sz = 1031;
+    const saved_pipe* pipe = index_.find_pipe(inode);
+    if (pipe == nullptr) return errc::not_found;
     bytes content;
-    const auto p = CKPT_TRY(record_at<pipe_content>(pipe.offset, content));
-    int ends[2] = {-1, -1};
-    CKPT_TRY(sys::pipe2(ends, sys::abi::o_cloexec));
-    const sys::unique_fd reader(ends[0]);
-    const sys::unique_fd writer(ends[1]);
-    (void)sys::fcntl(writer.get(), f_setpipe_sz, static_cast<long>(p.capacity.get()));
-    const int packets = p.packets != 0 ? sys::abi::o_direct : 0;
-    (void)sys::fcntl(writer.get(), sys::abi::f_setfl, sys::abi::o_nonblock | packets);
-    sys::linux_files kernel;
-    result<void> outcome;
-    if (p.packets == 0)
-      outcome = sys::write_all(kernel, writer.get(), content);
-    else if (!for_each_message(content, [&](bytes packet) {
-               if (outcome.ok()) outcome = sys::write_all(kernel, writer.get(), packet);
-             }))
-      outcome = errc::malformed;
-    CKPT_TRY(outcome);
-    // One descriptor that is both ends holds them.
-    path_.clear();
-    path_.append("/proc/self/fd/").append(reader.get());
-    const sys::unique_fd both(CKPT_TRY(sys::openat(
-        sys::abi::at_fdcwd, path_.c_str(), sys::abi::o_rdwr | sys::abi::o_cloexec)));
-    pipe.fd = CKPT_TRY(park(both.get()));
+    const auto p = CKPT_TRY(record_at<pipe_content>(pipe->offset, content));
+    sys::unique_fd both;
+    {
+      int ends[2] = {-1, -1};
+      CKPT_TRY(sys::pipe2(ends, sys::abi::o_cloexec));
+      const sys::unique_fd reader(ends[0]);
+      const sys::unique_fd writer(ends[1]);
+      (void)sys::fcntl(writer.get(), f_setpipe_sz, static_cast<long>(p.capacity.get()));
+      const int packets = p.packets != 0 ? sys::abi::o_direct : 0;
+      (void)sys::fcntl(writer.get(), sys::abi::f_setfl, sys::abi::o_nonblock | packets);
+      sys::linux_files kernel;
+      result<void> outcome;
+      if (p.packets == 0)
+        outcome = sys::write_all(kernel, writer.get(), content);
+      else if (!for_each_message(content, [&](bytes packet) {
+                 if (outcome.ok()) outcome = sys::write_all(kernel, writer.get(), packet);
+               }))
+        outcome = errc::malformed;
+      CKPT_TRY(outcome);
+      both = sys::unique_fd(CKPT_TRY(park(writer.get())));
+    }
+    for (u32 id = pipe->first_end; id != file_index::no_file; id = index_.next_end(id)) {
+      bytes path;
+      const auto f = CKPT_TRY(record_at<open_file>(index_.offset(id), path));
+      CKPT_TRY(put(f, CKPT_TRY(open_end(f, both.get())), text_of_bytes(path)));
+    }
     return {};
   }
-  result<int> open_end(const open_file& f) {
-    const saved_pipe* pipe = index_.find_pipe(f.inode);
-    if (pipe == nullptr) return errc::not_found;
+  result<int> open_end(const open_file& f, int pipe) {
     path_.clear();
-    path_.append("/proc/self/fd/").append(pipe->fd);
+    path_.append("/proc/self/fd/").append(pipe);
     // Some kernels know packet mode only from fcntl(2).
     const int flags = reopen_flags(f);
     const int fd = CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path_.c_str(),
@@ -235,28 +231,35 @@ class files_restore {
       case file_kind::timerfd: return make_timerfd(CKPT_TRY(object_of<timer_file>(f.id)));
       case file_kind::signalfd: return make_signalfd(CKPT_TRY(object_of<signal_file>(f.id)));
       case file_kind::epoll: return sys::epoll_create1(0);
-      default: return make_pair(f);
+      default: return errc::invalid;
     }
   }
-  /// The end that comes first makes both; the other waits under a number of its own.
-  result<int> make_pair(const open_file& f) {
-    if (const int waiting = index_.take_waiting(f.id); waiting >= 0) return waiting;
+  /// The end that comes first makes both.
+  result<void> make_pair(const open_file& f, std::string_view path) {
     bytes tail;
-    const saved_socket own{CKPT_TRY(object_of<socket_end>(f.id, tail)), tail};
-    int ends[2] = {-1, -1};
-    if (own.fields.peer == no_peer) {
-      CKPT_TRY(make_sockets(own, nullptr, ends));
-      return ends[0];
+    const auto fields = CKPT_TRY(object_of<socket_end>(f.id, tail));
+    const saved_socket own{fields, tail};
+    const bool alone = fields.peer == no_peer;
+    saved_socket peer{};
+    if (!alone) {
+      peer.fields = CKPT_TRY(object_of<socket_end>(fields.peer, peer.tail));
+      if (peer.fields.peer != f.id || fields.peer == f.id) return errc::malformed;
     }
-    const saved_socket peer{CKPT_TRY(object_of<socket_end>(own.fields.peer, tail)), tail};
-    if (peer.fields.peer != f.id) return errc::malformed;
-    CKPT_TRY(make_sockets(own, &peer, ends));
-    const sys::unique_fd first(ends[0]);
-    const sys::unique_fd second(ends[1]);
-    if (own.fields.peer != f.id) index_.let_wait(own.fields.peer, CKPT_TRY(park(second.get())));
-    const auto copy = park(first.get());  // not between the numbers, where its peer was just now
-    if (!copy.ok()) return copy.error();
-    return static_cast<int>(*copy);
+    int made[2] = {-1, -1};
+    CKPT_TRY(make_sockets(own, alone ? nullptr : &peer, made));
+    sys::unique_fd first(made[0]);
+    sys::unique_fd second(made[1]);
+    // Each may have got the other's number.
+    const auto parked = park(first.get());
+    first = sys::unique_fd(CKPT_TRY(parked));
+    if (!alone) second = sys::unique_fd(CKPT_TRY(park(second.get())));
+    set_flags(first.get(), f);
+    CKPT_TRY(put(f, first.release(), path));
+    if (alone) return {};
+    bytes name;
+    const auto other = CKPT_TRY(record_at<open_file>(index_.offset(fields.peer), name));
+    set_flags(second.get(), other);
+    return put(other, second.release(), text_of_bytes(name));
   }
 
   /// A descriptor of the open file, -1 for none.
@@ -335,16 +338,30 @@ class files_restore {
   }
 
   result<void> open(const open_file& f, std::string_view path) {
+    if (index_.is_placed(f.id)) return {};
+    if (f.kind == file_kind::pipe || f.kind == file_kind::socket) {
+      const auto made = f.kind == file_kind::pipe ? make_pipe(f.inode) : make_pair(f, path);
+      if (!made.ok()) return why_.explain(made.error(), "cannot make ", quoted{path}, " again");
+      return {};
+    }
     const auto opened = open_kind(f, path);
+    if (!opened.ok() && is_object(f.kind))
+      return why_.explain(opened.error(), "cannot make ", quoted{path}, " again");
     if (!opened.ok())
       return why_.explain(opened.error(), "cannot open ", quoted{path}, " again (",
                           "make it accessible and restart)");
     const int fd = *opened;
     if (is_object(f.kind)) set_flags(fd, f);
-    if (f.kind != file_kind::outside && f.kind != file_kind::device &&
-        f.kind != file_kind::pipe && !is_object(f.kind) && f.offset != 0)
+    const bool has_offset = f.kind != file_kind::outside && f.kind != file_kind::device &&
+                            !is_object(f.kind);
+    if (has_offset && f.offset != 0)
       if (auto r = sys::lseek(fd, f.offset, sys::abi::seek_set); !r.ok())
         return why_.explain(r.error(), "cannot go to offset ", f.offset.get(), " of ", quoted{path});
+    return put(f, fd, path);
+  }
+  /// On all numbers that the open file has; `fd` is closed unless it is one of them.
+  result<void> put(const open_file& f, int fd, std::string_view path) {
+    index_.set_placed(f.id);
     bool stays = false;
     result<void> outcome;
     index_.each_descriptor(f.id, [&](const descriptor& d) {
@@ -358,9 +375,9 @@ class files_restore {
       // 0, 1 and 2 each come from the same number, though they were one open file before.
       const bool own_number = f.kind == file_kind::outside && d.number <= 2 && d.number >= 0;
       const int from = own_number && parked_[d.number] >= 0 ? parked_[d.number] : fd;
-      const auto put = sys::dup3(from, d.number, close_on_exec ? sys::abi::o_cloexec : 0);
-      if (!put.ok())
-        outcome = why_.explain(put.error(), "cannot put ", quoted{path}, " on descriptor ",
+      const auto moved = sys::dup3(from, d.number, close_on_exec ? sys::abi::o_cloexec : 0);
+      if (!moved.ok())
+        outcome = why_.explain(moved.error(), "cannot put ", quoted{path}, " on descriptor ",
                                d.number.get());
     });
     const bool parked = f.kind == file_kind::outside && fd == parked_[f.stdio];
@@ -383,7 +400,6 @@ class files_restore {
         if (fd < 0) return sys::openat(sys::abi::at_fdcwd, "/dev/null", sys::abi::o_rdwr | sys::abi::o_cloexec);
         return fd;
       }
-      case file_kind::pipe: return open_end(f);
       case file_kind::deleted: return open_unnamed(f, path);
       case file_kind::regular: return open_regular(f, path);
       default:
