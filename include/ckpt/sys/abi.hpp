@@ -261,7 +261,7 @@ inline constexpr int sol_socket = 1, so_type = 3, so_sndbuf = 7, so_rcvbuf = 8, 
 inline constexpr int msg_oob = 1, msg_peek = 2, msg_ctrunc = 8, msg_trunc = 0x20,
                      msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000;
 inline constexpr int shut_rd = 0, shut_wr = 1, shut_rdwr = 2;
-inline constexpr unsigned long fionread = 0x541b;
+inline constexpr unsigned long fionread = 0x541b, tiocoutq = 0x5411;
 struct msghdr {
   u64 msg_name;
   u32 msg_namelen, pad;

@@ -401,7 +401,8 @@ class files_capture {
       const unix_socket* s = find_socket(e.st_ino);
       const entry* peer = s->peer != 0 ? table_.find_file(e.st_dev, s->peer) : nullptr;
       report reason;
-      const auto captured = capture_socket(fd.get(), *s, e.id,
+      const sys::unique_fd other(peer != nullptr ? CKPT_TRY(borrow(peer->fd)) : -1);
+      const auto captured = capture_socket(fd.get(), other.get(), *s, e.id,
                                            peer != nullptr ? table_.at(peer->first).id : no_peer,
                                            table_.left(), out, reason);
       if (!captured.ok() && captured.error() == errc::refused)

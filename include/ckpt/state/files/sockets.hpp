@@ -201,9 +201,48 @@ inline bool carries_descriptors(const sys::abi::msghdr& m, std::byte* control) {
 
 }  // namespace socket_detail
 
+/// The memory that what a socket has sent takes until it is received.
+inline result<i32> sent_by(int fd) {
+  i32 size = 0;
+  CKPT_TRY(sys::ioctl(fd, sys::abi::tiocoutq, &size));
+  return size;
+}
+
+/// Sends messages as they are looked at through a pair that takes the same memory for them. An empty
+/// message can be peeked only once, by whomever: then it is there and nothing but this shows it.
+class same_memory {
+ public:
+  // Context: helper, all threads frozen
+  result<void> begin(int type, i32 buffer) {
+    int ends[2] = {-1, -1};
+    CKPT_TRY(sys::socketpair(type | sys::abi::sock_cloexec, ends));
+    from_ = sys::unique_fd(ends[0]);
+    to_ = sys::unique_fd(ends[1]);
+    const i32 half = buffer / 2;
+    (void)sys::setsockopt(from_.get(), sys::abi::so_sndbuf, half);
+    return {};
+  }
+  /// One that does not fit is not compared.
+  void send(bytes message) {
+    complete_ = complete_ && sys::sendto(from_.get(), message.data(), message.size(),
+                                         sys::abi::msg_dontwait)
+                                 .ok();
+  }
+  [[nodiscard]] bool differs(int sender) const {
+    const auto own = sent_by(from_.get());
+    const auto theirs = sent_by(sender);
+    return complete_ && own.ok() && theirs.ok() && *own != *theirs;
+  }
+
+ private:
+  sys::unique_fd from_, to_;
+  bool complete_ = true;
+};
+
 /// All that waits at `fd`, ours and of the same open file, becomes the tail of the open record.
+/// `sender` is the other end, -1 when it is closed.
 // Context: helper, all threads frozen
-inline result<void> peek_messages(int fd, const socket_end& s, mutable_bytes room,
+inline result<void> peek_messages(int fd, int sender, const socket_end& s, mutable_bytes room,
                                   format::metadata_builder& out, report& why) {
   using namespace sys::abi;
   i32 held = 0;  // of a SOCK_DGRAM the first message's
@@ -213,6 +252,13 @@ inline result<void> peek_messages(int fd, const socket_end& s, mutable_bytes roo
   // To look beyond the end of the queue takes an error that waits there.
   if (s.reset != 0 && !stream)
     return why.refuse("an error waits on it; let the program receive it first");
+  const bool compares = !stream && sender >= 0;
+  same_memory copy;
+  if (compares) {
+    i32 buffer = 0;
+    CKPT_TRY(sys::getsockopt(sender, so_sndbuf, buffer));
+    CKPT_TRY(copy.begin(static_cast<int>(s.type.get()), buffer));
+  }
   for (u64 total = 0; total < all || !stream;) {
     iovec part{reinterpret_cast<u64>(room.data()), room.size()};
     alignas(8) std::byte control[2048];
@@ -234,14 +280,18 @@ inline result<void> peek_messages(int fd, const socket_end& s, mutable_bytes roo
     const wire::le<u32> length = static_cast<u32>(*got);
     CKPT_TRY(out.append(bytes_of(length)));
     CKPT_TRY(out.append(bytes(room).first(*got)));
+    if (compares) copy.send(bytes(room).first(*got));
     total += *got;
   }
+  if (compares && copy.differs(sender))
+    return why.refuse("an empty message waits in it that has been looked at before; let the "
+                      "program receive it first");
   return {};
 }
 
 /// Writes the record of one socket. The offset of MSG_PEEK moves while this looks, and is put back.
 // Context: helper, all threads frozen
-inline result<void> capture_socket(int fd, const unix_socket& seen, u32 id, u32 peer,
+inline result<void> capture_socket(int fd, int sender, const unix_socket& seen, u32 id, u32 peer,
                                    mutable_bytes room, format::metadata_builder& out,
                                    report& why) {
   using namespace sys::abi;
@@ -270,7 +320,7 @@ inline result<void> capture_socket(int fd, const unix_socket& seen, u32 id, u32 
   CKPT_TRY(out.begin(s));
   const i32 from_the_start = 0;
   CKPT_TRY(sys::setsockopt(fd, so_peek_off, from_the_start));
-  const auto peeked = peek_messages(fd, s, room, out, why);
+  const auto peeked = peek_messages(fd, sender, s, room, out, why);
   const i32 before = s.peek_offset;
   (void)sys::setsockopt(fd, so_peek_off, before);
   CKPT_TRY(peeked);
