@@ -395,7 +395,7 @@ class files_capture {
           s.mask = CKPT_TRY(proc::parse_signalfd(CKPT_TRY(read_info(e.fd))));
           return out.add(s);
         }
-        case file_kind::epoll: return describe_epoll(e, out, why);
+        case file_kind::epoll: return describe_epoll(e, fd.get(), out, why);
         default: break;
       }
       const unix_socket* s = find_socket(e.st_ino);
@@ -414,7 +414,8 @@ class files_capture {
     return {};
   }
 
-  result<void> describe_epoll(const entry& e, format::metadata_builder& out, report& why) {
+  /// `fd` is ours and refers to the same epoll.
+  result<void> describe_epoll(const entry& e, int fd, format::metadata_builder& out, report& why) {
     // The file's own list, sorted by number: entries of one number keep their order, by which
     // kcmp(2) tells them apart.
     const auto text = CKPT_TRY(read_long_info(e.fd));
@@ -437,6 +438,11 @@ class files_capture {
     for (u64 i = 0; i < count; ++i) {
       const auto& t = targets[i];
       nth = i > 0 && targets[i - 1].descriptor == t.descriptor ? nth + 1 : 0;
+      const bool alone = nth == 0 && (i + 1 == count || targets[i + 1].descriptor != t.descriptor);
+      if (alone && is_still_registered(fd, t)) {
+        CKPT_TRY(add_entry(t, *table_.find(t.descriptor), out));
+        continue;
+      }
       const auto found = find_target(e.fd, t, nth);
       if (!found.ok())
         return why.explain(found.error(), "cannot compare what the epoll on descriptor ", e.fd,
@@ -445,22 +451,35 @@ class files_capture {
         return why.refuse("the epoll on descriptor ", e.fd, " watches a file, registered as ",
                           t.descriptor, ", that the program has closed and another process still "
                           "has; remove it (EPOLL_CTL_DEL) before it is closed");
-      epoll_entry entry_of{};
-      entry_of.descriptor = t.descriptor;
-      entry_of.open_file = table_.at((*found)->first).id;
-      entry_of.events = t.events;
-      entry_of.data = t.data;
-      CKPT_TRY(out.append(bytes_of(entry_of)));
+      CKPT_TRY(add_entry(t, **found, out));
     }
     return out.end();
   }
-  /// The open file that an entry watches. Only one can have a socket's number; of all others
-  /// kcmp(2) tells, for which the kernel walks through the whole epoll.
+  result<void> add_entry(const proc::epoll_target& t, const entry& watched,
+                         format::metadata_builder& out) {
+    epoll_entry e{};
+    e.descriptor = t.descriptor;
+    e.open_file = table_.at(watched.first).id;
+    e.events = t.events;
+    e.data = t.data;
+    return out.append(bytes_of(e));
+  }
+  /// True when the number still is the file that it was registered for, as it nearly always is: then
+  /// the kernel refuses to register it again, and finds that out by one look into a tree. Our copy of
+  /// the program's table has the file at this number; what the kernel does accept is taken back.
+  bool is_still_registered(int epoll_fd, const proc::epoll_target& t) {
+    const entry* e = table_.find(t.descriptor);
+    if (e == nullptr || e->st_dev != t.device || e->st_ino != t.inode) return false;
+    const auto same = sys::kcmp(pid_, sys::getpid(), sys::abi::kcmp_file,
+                                static_cast<u64>(t.descriptor), static_cast<u64>(t.descriptor));
+    if (same.value_or(1) != 0) return false;
+    const auto added = sys::epoll_ctl(epoll_fd, sys::abi::epoll_ctl_add, t.descriptor, {0, 0});
+    if (added.ok()) (void)sys::epoll_ctl(epoll_fd, sys::abi::epoll_ctl_del, t.descriptor, {0, 0});
+    return !added.ok() && added.error() == errc::exists;
+  }
+  /// The open file that an entry watches, for which the kernel walks through the whole epoll.
   result<const entry*> find_target(i32 epoll_fd, const proc::epoll_target& t, u32 nth) {
     const entry* at_number = table_.find(t.descriptor);
-    if (at_number != nullptr && (at_number->st_mode & sys::abi::s_ifmt) == sys::abi::s_ifsock &&
-        at_number->st_dev == t.device && at_number->st_ino == t.inode)
-      return at_number;
     const auto compare = [&](i32 fd) {
       const sys::abi::kcmp_epoll_slot slot{static_cast<u32>(epoll_fd),
                                            static_cast<u32>(t.descriptor), nth};
