@@ -107,7 +107,7 @@ TEST_CASE("messages are copied with their ends, an empty one too, and all stay")
   REQUIRE(make_sockets(a.saved(), &saved_b, ends).ok());
   const sys::unique_fd again(ends[0]);
   const sys::unique_fd other(ends[1]);
-  for (const auto* fd : {&p.a, &again}) {
+  for (const sys::unique_fd* fd : std::initializer_list<const sys::unique_fd*>{&p.a, &again}) {
     CHECK(heard(*fd) == "one");
     CHECK(heard(*fd).empty());
     CHECK(heard(*fd) == "three");
@@ -147,7 +147,7 @@ TEST_CASE("a reset is neither lost by looking nor in what comes back") {
   REQUIRE(make_sockets(a.saved(), nullptr, ends).ok());
   const sys::unique_fd again(ends[0]);
   CHECK(ends[1] == -1);
-  for (const auto* fd : {&p.a, &again}) {
+  for (const sys::unique_fd* fd : std::initializer_list<const sys::unique_fd*>{&p.a, &again}) {
     CHECK(heard(*fd) == "rest");
     errno = 0;
     CHECK(heard(*fd) == "nothing");
