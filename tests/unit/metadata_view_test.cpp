@@ -426,7 +426,7 @@ TEST_CASE("the views find what is there") {
   const auto metadata = *test::piece(image, h.metadata_offset, h.metadata_size);
   int descriptors = 0;
   for_each<state::descriptor>(metadata, [&](const auto&, bytes) { ++descriptors; });
-  CHECK(descriptors == 4);
+  CHECK(descriptors == 9);
   CHECK(first<state::process>(metadata).pid == 4711);
   CHECK(first<state::segment>(metadata).address == image_builder::code);
   CHECK(text_of_bytes(text(metadata, state::text_kind::directory)) == "/home/user");
