@@ -3,6 +3,7 @@
 // sys/abi.hpp against the kernel's own headers, at compile time. They clash with libc's, so no
 // libc header may come in here; abi_test.cpp does the part that only libc's headers have.
 #include <asm/fcntl.h>
+#include <asm/ioctls.h>
 #include <asm/mman.h>
 #include <asm/poll.h>
 #include <asm/prctl.h>
@@ -12,7 +13,6 @@
 #include <asm/socket.h>
 #include <asm/stat.h>
 #include <asm/ucontext.h>
-#include <asm/ioctls.h>
 #include <linux/auxvec.h>
 #include <linux/elf-em.h>
 #include <linux/eventpoll.h>

@@ -227,12 +227,15 @@ TEST_CASE("locks that this process holds are found on their files") {
   }
 }
 
-TEST_CASE("eventfd: a count in hexadecimal, and whether it is a semaphore where the kernel says so") {
-  const auto old = parse_eventfd("pos:\t0\nflags:\t02\nmnt_id:\t15\neventfd-count:               1f\n");
+TEST_CASE(
+    "eventfd: a count in hexadecimal, and whether it is a semaphore where the kernel says so") {
+  const auto old =
+      parse_eventfd("pos:\t0\nflags:\t02\nmnt_id:\t15\neventfd-count:               1f\n");
   REQUIRE(old.ok());
   CHECK(old->count == 0x1f);
   CHECK(old->semaphore == -1);
-  const auto now = parse_eventfd("eventfd-count: fffffffffffffffe\neventfd-id: 3\neventfd-semaphore: 1\n");
+  const auto now =
+      parse_eventfd("eventfd-count: fffffffffffffffe\neventfd-id: 3\neventfd-semaphore: 1\n");
   REQUIRE(now.ok());
   CHECK(now->count == 0xfffffffffffffffe);
   CHECK(now->semaphore == 1);
@@ -285,9 +288,11 @@ TEST_CASE("epoll: every entry, with the file it watches") {
   REQUIRE(found.size() == 2);
   CHECK(found[0] == epoll_target{5, 0x19, 5, 7, 0x61af});
   CHECK(found[1] == epoll_target{100, 0xc0000001, 0xfedcba9876543210, 0x811, 1});
-  const auto refused = [&](std::string_view text) { return !for_each_epoll_target(text, note).ok(); };
-  CHECK(refused("tfd: 5 events: 19 data: 5  pos:0 ino:61af sdev:7"));     // no whole line
-  CHECK(refused("tfd: 5 events: 19 data: 5\n"));                         // before 4.13
+  const auto refused = [&](std::string_view text) {
+    return !for_each_epoll_target(text, note).ok();
+  };
+  CHECK(refused("tfd: 5 events: 19 data: 5  pos:0 ino:61af sdev:7"));  // no whole line
+  CHECK(refused("tfd: 5 events: 19 data: 5\n"));                       // before 4.13
   CHECK(refused("tfd: -5 events: 19 data: 5  pos:0 ino:61af sdev:7\n"));
   CHECK(refused("tfd: 5 events: 1ffffffff data: 5  pos:0 ino:61af sdev:7\n"));
   CHECK(refused("tfd: 5 events: 19 data: 5  pos:0 ino:61af sdev:7x\n"));

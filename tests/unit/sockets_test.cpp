@@ -35,8 +35,8 @@ u32 inode_of(const sys::unique_fd& fd) {
 std::map<u32, unix_socket> all_sockets() {
   std::vector<std::byte> room(32 * 1024);
   std::map<u32, unix_socket> found;
-  const auto listed = for_each_unix_socket(mutable_bytes(room),
-                                           [&](const unix_socket& s) { found[s.inode] = s; });
+  const auto listed =
+      for_each_unix_socket(mutable_bytes(room), [&](const unix_socket& s) { found[s.inode] = s; });
   REQUIRE(listed.ok());
   return found;
 }
@@ -163,8 +163,7 @@ TEST_CASE("a tail that is cut off has no messages") {
   };
   CHECK(whole(good));
   CHECK(whole(""));
-  for (std::size_t n = 1; n < good.size(); ++n)
-    CHECK(whole(good.substr(0, n)) == (n == 7));
+  for (std::size_t n = 1; n < good.size(); ++n) CHECK(whole(good.substr(0, n)) == (n == 7));
   CHECK_FALSE(whole(std::string("\xff\xff\xff\xff", 4)));
 }
 
@@ -172,9 +171,18 @@ TEST_CASE("only names of the kernel's own choice say nothing") {
   const auto automatic = [](std::string_view name) {
     return socket_detail::is_automatic_name(bytes_of_text(name));
   };
-  CHECK(automatic(std::string_view("\0" "0a9f3", 6)));
-  CHECK_FALSE(automatic(std::string_view("\0" "0a9fg", 6)));
-  CHECK_FALSE(automatic(std::string_view("\0" "0a9f34", 7)));
+  CHECK(
+      automatic(std::string_view("\0"
+                                 "0a9f3",
+                                 6)));
+  CHECK_FALSE(
+      automatic(std::string_view("\0"
+                                 "0a9fg",
+                                 6)));
+  CHECK_FALSE(
+      automatic(std::string_view("\0"
+                                 "0a9f34",
+                                 7)));
   CHECK_FALSE(automatic("/tmp/x"));
 }
 

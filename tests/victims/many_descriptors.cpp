@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// As many descriptors as the limit allows, up to twenty thousand: of one file, dups, pipes, pairs of
-// sockets, eventfds, with an epoll that watches thousands.
+// As many descriptors as the limit allows, up to twenty thousand: of one file, dups, pipes, pairs
+// of sockets, eventfds, with an epoll that watches thousands.
 //
 // Fidelity: descriptors | thousands of descriptors, pipes, sockets and entries of an epoll | kept
 #include <fcntl.h>
@@ -73,7 +73,8 @@ int main(int count, char** values) {
   }
   victim::expect_equal("events", sockets.size() / 2 + events.size() - 1, seen);
   for (size_t i = 0; i < files.size(); ++i) {
-    victim::expect_equal("an offset", i - i % 3, static_cast<uint64_t>(lseek(files[i], 0, SEEK_CUR)));
+    victim::expect_equal("an offset", i - i % 3,
+                         static_cast<uint64_t>(lseek(files[i], 0, SEEK_CUR)));
     victim::expect_equal("close-on-exec", i % 3 == 0 ? FD_CLOEXEC : 0, fcntl(files[i], F_GETFD));
   }
   return victim::finish();

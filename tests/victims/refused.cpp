@@ -2,8 +2,8 @@
 // Holds one thing that cannot be saved, named by the second argument, uses it as long as it runs,
 // and checks at the end that a refused checkpoint has left it alone.
 #include <fcntl.h>
-#include <pthread.h>
 #include <mqueue.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -129,8 +129,8 @@ int main(int count, char** values) {
     const ssize_t wanted = kind == "empty-message" ? 0 : 1;
     if (recvmsg(pair[1], &message, MSG_DONTWAIT | (kind == "urgent" ? MSG_OOB : 0)) != wanted)
       victim::lost("the message");
-    if (kind == "rights" && (CMSG_FIRSTHDR(&message) == nullptr ||
-                             CMSG_FIRSTHDR(&message)->cmsg_type != SCM_RIGHTS))
+    if (kind == "rights" &&
+        (CMSG_FIRSTHDR(&message) == nullptr || CMSG_FIRSTHDR(&message)->cmsg_type != SCM_RIGHTS))
       victim::lost("the descriptor in it");
     if (send(pair[0], "x", 1, 0) != 1 || recv(pair[1], text, 8, 0) != 1) victim::lost("the pair");
     int offset = 0;

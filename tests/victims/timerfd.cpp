@@ -43,8 +43,8 @@ int main(int count, char** values) {
   const int once = made(CLOCK_REALTIME, 0, {{0, 0}, {0, 1}});
   const timespec noon = in_future(CLOCK_REALTIME, long_time);
   const int day = made(CLOCK_REALTIME, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, {{0, 0}, noon});
-  const int deadline = made(CLOCK_MONOTONIC, TFD_TIMER_ABSTIME,
-                            {{3, 0}, in_future(CLOCK_MONOTONIC, long_time)});
+  const int deadline =
+      made(CLOCK_MONOTONIC, TFD_TIMER_ABSTIME, {{3, 0}, in_future(CLOCK_MONOTONIC, long_time)});
   usleep(20'000);
   const int64_t began = victim::now();
   victim::work_until_stop();

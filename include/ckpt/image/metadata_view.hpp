@@ -166,7 +166,8 @@ class metadata_rules {
         if (as<state::signal_file>(view).open_file >= open_files_)
           return why_.refuse("a signalfd is malformed");
         break;
-      case record_type::epoll: return epoll(as<state::epoll>(view), view.tail);
+      case record_type::epoll:
+        return epoll(as<state::epoll>(view), view.tail);
       case record_type::socket_end: {
         const auto s = as<state::socket_end>(view);
         const bool known = s.type == u32{sys::abi::sock_stream} ||

@@ -54,7 +54,7 @@ struct eventfd_info {
 
 struct timerfd_info {
   i32 clock = 0;
-  u64 ticks = 0;     // expirations that have not been read
+  u64 ticks = 0;  // expirations that have not been read
   u32 settime_flags = 0;
   i64 value_ns = 0;  // until the next one; 0 when stopped, or when it is not counted yet
   i64 interval_ns = 0;

@@ -167,8 +167,7 @@ result<void> getsockopt(int fd, int option, T& value) {
 }
 template <class T>
 result<void> setsockopt(int fd, int option, const T& value) {
-  return checked<void>(
-      invoke(__NR_setsockopt, fd, abi::sol_socket, option, &value, sizeof value));
+  return checked<void>(invoke(__NR_setsockopt, fd, abi::sol_socket, option, &value, sizeof value));
 }
 inline result<u64> sendto(int fd, const void* from, u64 n, int flags) {
   return checked<u64>(invoke(__NR_sendto, fd, from, n, flags, 0, 0));

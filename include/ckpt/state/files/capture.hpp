@@ -232,8 +232,8 @@ class files_capture {
           return refuse(e, why, "a terminal that is not its standard input or output", close_it);
         return {};
       case s_ififo:
-        e.kind = link.starts_with("pipe:") && is_internal_pipe(e) ? file_kind::pipe
-                                                                   : file_kind::outside;
+        e.kind =
+            link.starts_with("pipe:") && is_internal_pipe(e) ? file_kind::pipe : file_kind::outside;
         if (e.kind == file_kind::pipe) return {};
         if (!link.starts_with("pipe:")) return refuse(e, why, "a named pipe", close_it);
         if (from_outside(e)) return {};
@@ -315,13 +315,11 @@ class files_capture {
     if (family != sys::abi::af_unix) return refuse(e, why, "a socket", close_it);
     if (!listed.ok())
       return refuse(e, why, "a socket whose peer the kernel does not tell (sock_diag)", close_it);
-    if (s == nullptr)
-      return refuse(e, why, "a socket of another network namespace", close_it);
+    if (s == nullptr) return refuse(e, why, "a socket of another network namespace", close_it);
     if (s->listens || (s->named && !s->connected))
       return refuse(e, why, "a socket that others connect to", close_it);
     if (!paired) return refuse(e, why, "a socket that is not connected", close_it);
-    if (s->named || peer != nullptr)
-      return refuse(e, why, "a socket with a name", close_it);
+    if (s->named || peer != nullptr) return refuse(e, why, "a socket with a name", close_it);
     return refuse(e, why, "a socket connected to another process", close_it);
   }
 
@@ -395,8 +393,10 @@ class files_capture {
           s.mask = CKPT_TRY(proc::parse_signalfd(CKPT_TRY(read_info(e.fd))));
           return out.add(s);
         }
-        case file_kind::epoll: return describe_epoll(e, fd.get(), out, why);
-        default: break;
+        case file_kind::epoll:
+          return describe_epoll(e, fd.get(), out, why);
+        default:
+          break;
       }
       const unix_socket* s = find_socket(e.st_ino);
       const entry* peer = s->peer != 0 ? table_.find_file(e.st_dev, s->peer) : nullptr;
@@ -409,8 +409,7 @@ class files_capture {
         return why.refuse("the socket on descriptor ", e.fd, " cannot be saved: ", reason.line());
       return captured;
     }();
-    if (!outcome.ok())
-      return why.explain(outcome.error(), "cannot look into descriptor ", e.fd);
+    if (!outcome.ok()) return why.explain(outcome.error(), "cannot look into descriptor ", e.fd);
     return {};
   }
 
@@ -449,7 +448,8 @@ class files_capture {
                            " watches (kcmp(2) is not permitted or not in this kernel)");
       if (*found == nullptr)
         return why.refuse("the epoll on descriptor ", e.fd, " watches a file, registered as ",
-                          t.descriptor, ", that the program has closed and another process still "
+                          t.descriptor,
+                          ", that the program has closed and another process still "
                           "has; remove it (EPOLL_CTL_DEL) before it is closed");
       CKPT_TRY(add_entry(t, **found, out));
     }
@@ -464,9 +464,10 @@ class files_capture {
     e.data = t.data;
     return out.append(bytes_of(e));
   }
-  /// True when the number still is the file that it was registered for, as it nearly always is: then
-  /// the kernel refuses to register it again, and finds that out by one look into a tree. Our copy of
-  /// the program's table has the file at this number; what the kernel does accept is taken back.
+  /// True when the number still is the file that it was registered for, as it nearly always is:
+  /// then the kernel refuses to register it again, and finds that out by one look into a tree. Our
+  /// copy of the program's table has the file at this number; what the kernel does accept is taken
+  /// back.
   bool is_still_registered(int epoll_fd, const proc::epoll_target& t) {
     const entry* e = table_.find(t.descriptor);
     if (e == nullptr || e->st_dev != t.device || e->st_ino != t.inode) return false;
@@ -512,7 +513,8 @@ class files_capture {
     (void)sys::fcntl(into.get(), f_setpipe_sz, static_cast<long>(p.capacity.get()));
     // A copy that is shorter than the pipe's content is no copy.
     i32 held = 0;
-    if (auto r = sys::ioctl(from.get(), sys::abi::fionread, &held); !r.ok()) return cannot(r.error());
+    if (auto r = sys::ioctl(from.get(), sys::abi::fionread, &held); !r.ok())
+      return cannot(r.error());
     const auto teed = sys::checked<u64>(
         sys::invoke(__NR_tee, from.get(), into.get(), p.capacity.get(), 2 /* SPLICE_F_NONBLOCK */));
     if (held > 0 && !teed.ok()) return cannot(teed.error());

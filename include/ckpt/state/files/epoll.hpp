@@ -35,10 +35,10 @@ BOOST_HANA_ADAPT_STRUCT(ckpt::state::epoll_entry, descriptor, open_file, events,
 
 namespace ckpt::wire {
 template <>
-inline constexpr auto describe<state::epoll> = description<3>{
-    "epoll",
-    "What an epoll(7) watches. The tail is an array of epoll_entry.",
-    {"id of its open_file", "zero", "number of entries in the tail"}};
+inline constexpr auto describe<state::epoll> =
+    description<3>{"epoll",
+                   "What an epoll(7) watches. The tail is an array of epoll_entry.",
+                   {"id of its open_file", "zero", "number of entries in the tail"}};
 template <>
 inline constexpr auto describe<state::epoll_entry> = description<5>{
     "epoll_entry",
@@ -77,10 +77,10 @@ class byte_in_pipe {
     if (!sys::fstat(fd, st).ok() || (st.st_mode & sys::abi::s_ifmt) != sys::abi::s_ififo) return;
     fixed_text<40> path;
     path.append("/proc/self/fd/").append(fd);
-    both_ = sys::unique_fd(sys::openat(sys::abi::at_fdcwd, path.c_str(),
-                                       sys::abi::o_rdwr | sys::abi::o_nonblock |
-                                           sys::abi::o_cloexec)
-                               .value_or(-1));
+    both_ =
+        sys::unique_fd(sys::openat(sys::abi::at_fdcwd, path.c_str(),
+                                   sys::abi::o_rdwr | sys::abi::o_nonblock | sys::abi::o_cloexec)
+                           .value_or(-1));
     i32 held = 0;
     if (!both_ || !sys::ioctl(both_.get(), sys::abi::fionread, &held).ok() || held != 0) return;
     there_ = sys::write(both_.get(), "", 1).ok();

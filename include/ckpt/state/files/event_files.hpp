@@ -46,10 +46,10 @@ BOOST_HANA_ADAPT_STRUCT(ckpt::state::signal_file, open_file, reserved, mask);
 
 namespace ckpt::wire {
 template <>
-inline constexpr auto describe<state::event_counter> = description<3>{
-    "event_counter",
-    "What an eventfd(2) counts.",
-    {"id of its open_file", "EFD_SEMAPHORE 1", "the count"}};
+inline constexpr auto describe<state::event_counter> =
+    description<3>{"event_counter",
+                   "What an eventfd(2) counts.",
+                   {"id of its open_file", "EFD_SEMAPHORE 1", "the count"}};
 template <>
 inline constexpr auto describe<state::timer_file> = description<8>{
     "timer_file",
@@ -60,9 +60,7 @@ inline constexpr auto describe<state::timer_file> = description<8>{
      "nanoseconds between expirations, 0 for none", "expirations that have not been read"}};
 template <>
 inline constexpr auto describe<state::signal_file> = description<3>{
-    "signal_file",
-    "What a signalfd(2) accepts.",
-    {"id of its open_file", "zero", "its mask"}};
+    "signal_file", "What a signalfd(2) accepts.", {"id of its open_file", "zero", "its mask"}};
 }  // namespace ckpt::wire
 
 namespace ckpt::state {
@@ -120,9 +118,9 @@ inline result<event_counter> capture_eventfd(int fd, std::string_view info) {
   const auto seen = CKPT_TRY(proc::parse_eventfd(info));
   event_counter e{};
   e.count = seen.count;
-  e.semaphore = seen.semaphore >= 0                             ? static_cast<u32>(seen.semaphore)
+  e.semaphore = seen.semaphore >= 0                      ? static_cast<u32>(seen.semaphore)
                 : CKPT_TRY(is_semaphore(fd, seen.count)) ? 1u
-                                                                : 0u;
+                                                         : 0u;
   return e;
 }
 

@@ -69,20 +69,33 @@ class file_index {
       const auto view = cursor.next();
       if (!view.ok()) return view.error();
       switch (view->type) {
-        case format::record_type::open_file: files_[file_count++].offset = offset; break;
+        case format::record_type::open_file:
+          files_[file_count++].offset = offset;
+          break;
         case format::record_type::descriptor:
           add(static_cast<u32>(node_count++), *wire::decode<descriptor>(view->fixed));
           break;
         case format::record_type::pipe_content:
-          pipes_[pipe_count++] = {wire::decode<pipe_content>(view->fixed)->inode, offset,
-                                   no_file, no_file};
+          pipes_[pipe_count++] = {wire::decode<pipe_content>(view->fixed)->inode, offset, no_file,
+                                  no_file};
           break;
-        case format::record_type::event_counter: note<event_counter>(*view, offset); break;
-        case format::record_type::timer_file: note<timer_file>(*view, offset); break;
-        case format::record_type::signal_file: note<signal_file>(*view, offset); break;
-        case format::record_type::epoll: note<epoll>(*view, offset); break;
-        case format::record_type::socket_end: note<socket_end>(*view, offset); break;
-        default: break;
+        case format::record_type::event_counter:
+          note<event_counter>(*view, offset);
+          break;
+        case format::record_type::timer_file:
+          note<timer_file>(*view, offset);
+          break;
+        case format::record_type::signal_file:
+          note<signal_file>(*view, offset);
+          break;
+        case format::record_type::epoll:
+          note<epoll>(*view, offset);
+          break;
+        case format::record_type::socket_end:
+          note<socket_end>(*view, offset);
+          break;
+        default:
+          break;
       }
     }
     merge_sort(pipes_, spare,
@@ -115,9 +128,7 @@ class file_index {
   }
 
   /// Where in the metadata the record of an open file's own kind is.
-  [[nodiscard]] u64 object(u32 id) const {
-    return id < files_.size() ? files_[id].object : none;
-  }
+  [[nodiscard]] u64 object(u32 id) const { return id < files_.size() ? files_[id].object : none; }
   /// Where in the metadata its open_file is.
   [[nodiscard]] u64 offset(u32 id) const { return files_[id].offset; }
   /// The ends of one pipe, from its first_end on, until no_file.
@@ -162,8 +173,7 @@ class file_index {
   template <class Record>
   void note(const format::record_view& view, u64 offset) {
     const auto record = wire::decode<Record>(view.fixed);
-    if (record.ok() && record->open_file < files_.size())
-      files_[record->open_file].object = offset;
+    if (record.ok() && record->open_file < files_.size()) files_[record->open_file].object = offset;
   }
 
   mutable_bytes room_;

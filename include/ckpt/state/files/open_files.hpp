@@ -43,9 +43,7 @@ class open_files {
   [[nodiscard]] std::span<seen_descriptor> all() { return {entries_, count_}; }
   [[nodiscard]] std::span<const seen_descriptor> all() const { return {entries_, count_}; }
   [[nodiscard]] seen_descriptor& at(u32 i) { return entries_[i]; }
-  [[nodiscard]] bool is_first(const seen_descriptor& e) const {
-    return &entries_[e.first] == &e;
-  }
+  [[nodiscard]] bool is_first(const seen_descriptor& e) const { return &entries_[e.first] == &e; }
   [[nodiscard]] const seen_descriptor& file_of(const seen_descriptor& e) const {
     return entries_[e.first_same];
   }
@@ -168,8 +166,8 @@ class open_files {
     const seen_descriptor& y = entries_[b];
     if (x.st_dev != y.st_dev) return x.st_dev < y.st_dev ? -1 : 1;
     if (x.st_ino != y.st_ino) return x.st_ino < y.st_ino ? -1 : 1;
-    const auto compared = sys::kcmp(pid_, pid_, sys::abi::kcmp_file, static_cast<u64>(x.fd),
-                                    static_cast<u64>(y.fd));
+    const auto compared =
+        sys::kcmp(pid_, pid_, sys::abi::kcmp_file, static_cast<u64>(x.fd), static_cast<u64>(y.fd));
     if (!compared.ok() && error_ == errc::none) {
       error_ = compared.error();
       failed_[0] = a;

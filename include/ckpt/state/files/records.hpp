@@ -21,13 +21,16 @@ enum class file_kind : u32 {
   timerfd = 10,
   signalfd = 11,
   epoll = 12,
-  socket = 13,      // of socketpair(2), with its other end in the program or closed
+  socket = 13,  // of socketpair(2), with its other end in the program or closed
 };
 constexpr bool legal(file_kind k) {
-  return (k >= file_kind::regular && k <= file_kind::pipe) || (k >= file_kind::eventfd && k <= file_kind::socket);
+  return (k >= file_kind::regular && k <= file_kind::pipe) ||
+         (k >= file_kind::eventfd && k <= file_kind::socket);
 }
 /// Neither a path nor an offset brings it back.
-constexpr bool is_object(file_kind k) { return k >= file_kind::eventfd && k <= file_kind::socket; }
+constexpr bool is_object(file_kind k) {
+  return k >= file_kind::eventfd && k <= file_kind::socket;
+}
 
 struct open_file {
   static constexpr auto record = format::record_type::open_file;

@@ -193,8 +193,8 @@ class files_restore {
     path_.append("/proc/self/fd/").append(pipe);
     // Some kernels know packet mode only from fcntl(2).
     const int flags = reopen_flags(f);
-    const int fd = CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path_.c_str(),
-                                        flags & ~sys::abi::o_direct));
+    const int fd =
+        CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path_.c_str(), flags & ~sys::abi::o_direct));
     if ((flags & sys::abi::o_direct) != 0) set_flags(fd, f);
     return fd;
   }
@@ -227,11 +227,16 @@ class files_restore {
   }
   result<int> make_object(const open_file& f) {
     switch (f.kind.get()) {
-      case file_kind::eventfd: return make_eventfd(CKPT_TRY(object_of<event_counter>(f.id)));
-      case file_kind::timerfd: return make_timerfd(CKPT_TRY(object_of<timer_file>(f.id)));
-      case file_kind::signalfd: return make_signalfd(CKPT_TRY(object_of<signal_file>(f.id)));
-      case file_kind::epoll: return sys::epoll_create1(0);
-      default: return errc::invalid;
+      case file_kind::eventfd:
+        return make_eventfd(CKPT_TRY(object_of<event_counter>(f.id)));
+      case file_kind::timerfd:
+        return make_timerfd(CKPT_TRY(object_of<timer_file>(f.id)));
+      case file_kind::signalfd:
+        return make_signalfd(CKPT_TRY(object_of<signal_file>(f.id)));
+      case file_kind::epoll:
+        return sys::epoll_create1(0);
+      default:
+        return errc::invalid;
     }
   }
   /// The end that comes first makes both.
@@ -288,8 +293,8 @@ class files_restore {
         if (!registered.ok() && registered.error() == cannot_be_watched)
           ++unwatched_;
         else if (!registered.ok())
-          return why_.explain(registered.error(), "cannot register descriptor ",
-                              e.descriptor.get(), " in the epoll on descriptor ", fd, " again");
+          return why_.explain(registered.error(), "cannot register descriptor ", e.descriptor.get(),
+                              " in the epoll on descriptor ", fd, " again");
       }
     return {};
   }
@@ -309,8 +314,7 @@ class files_restore {
     if (there == nullptr)
       (void)sys::close(number);
     else
-      CKPT_TRY(sys::dup3(host.get(), number,
-                         (there->flags & 1u) != 0 ? sys::abi::o_cloexec : 0));
+      CKPT_TRY(sys::dup3(host.get(), number, (there->flags & 1u) != 0 ? sys::abi::o_cloexec : 0));
     return registered;
   }
 
@@ -352,8 +356,8 @@ class files_restore {
                           "make it accessible and restart)");
     const int fd = *opened;
     if (is_object(f.kind)) set_flags(fd, f);
-    const bool has_offset = f.kind != file_kind::outside && f.kind != file_kind::device &&
-                            !is_object(f.kind);
+    const bool has_offset =
+        f.kind != file_kind::outside && f.kind != file_kind::device && !is_object(f.kind);
     if (has_offset && f.offset != 0)
       if (auto r = sys::lseek(fd, f.offset, sys::abi::seek_set); !r.ok())
         return why_.explain(r.error(), "cannot go to offset ", f.offset.get(), " of ", quoted{path});

@@ -86,7 +86,8 @@ struct unix_socket {
 
 namespace socket_detail {
 
-/// The kernel gives a socket that asks for credentials a name of its own choice, which says nothing.
+/// The kernel gives a socket that asks for credentials a name of its own choice, which says
+/// nothing.
 [[nodiscard]] inline bool is_automatic_name(bytes name) {
   if (name.size() != 6 || name[0] != std::byte{0}) return false;
   for (const std::byte b : name.subspan(1)) {
@@ -208,8 +209,9 @@ inline result<i32> sent_by(int fd) {
   return size;
 }
 
-/// Sends messages as they are looked at through a pair that takes the same memory for them. An empty
-/// message can be peeked only once, by whomever: then it is there and nothing but this shows it.
+/// Sends messages as they are looked at through a pair that takes the same memory for them. An
+/// empty message can be peeked only once, by whomever: then it is there and nothing but this shows
+/// it.
 class same_memory {
  public:
   // Context: helper, all threads frozen
@@ -224,9 +226,9 @@ class same_memory {
   }
   /// One that does not fit is not compared.
   void send(bytes message) {
-    complete_ = complete_ && sys::sendto(from_.get(), message.data(), message.size(),
-                                         sys::abi::msg_dontwait)
-                                 .ok();
+    complete_ =
+        complete_ &&
+        sys::sendto(from_.get(), message.data(), message.size(), sys::abi::msg_dontwait).ok();
   }
   [[nodiscard]] bool differs(int sender) const {
     const auto own = sent_by(from_.get());
@@ -271,8 +273,9 @@ inline result<void> peek_messages(int fd, int sender, const socket_end& s, mutab
     if (!got.ok() && got.error() == errc::again) break;
     if (!got.ok()) return got.error();
     if (socket_detail::carries_descriptors(m, &control[0]) || (m.msg_flags & msg_ctrunc) != 0)
-      return why.refuse("descriptors are on the way through it (SCM_RIGHTS); let the program "
-                        "receive them first");
+      return why.refuse(
+          "descriptors are on the way through it (SCM_RIGHTS); let the program "
+          "receive them first");
     if ((m.msg_flags & msg_trunc) != 0)
       return why.refuse("a message of more than ", room.size(), " bytes waits in it");
     // The end, or an empty message, which nothing tells apart once there is an end.
@@ -284,16 +287,16 @@ inline result<void> peek_messages(int fd, int sender, const socket_end& s, mutab
     total += *got;
   }
   if (compares && copy.differs(sender))
-    return why.refuse("an empty message waits in it that has been looked at before; let the "
-                      "program receive it first");
+    return why.refuse(
+        "an empty message waits in it that has been looked at before; let the "
+        "program receive it first");
   return {};
 }
 
 /// Writes the record of one socket. The offset of MSG_PEEK moves while this looks, and is put back.
 // Context: helper, all threads frozen
 inline result<void> capture_socket(int fd, int sender, const unix_socket& seen, u32 id, u32 peer,
-                                   mutable_bytes room, format::metadata_builder& out,
-                                   report& why) {
+                                   mutable_bytes room, format::metadata_builder& out, report& why) {
   using namespace sys::abi;
   socket_end s{};
   s.open_file = id;
