@@ -55,6 +55,14 @@ void status(std::string_view text) {
 
 void fdinfo(std::string_view text) {
   (void)proc::parse_fdinfo(text);
+  (void)proc::parse_eventfd(text);
+  (void)proc::parse_signalfd(text);
+  if (const auto t = proc::parse_timerfd(text); t.ok())
+    require(t->value_ns >= 0 && t->interval_ns >= 0);
+  (void)proc::for_each_epoll_target(text, [](const proc::epoll_target& t) -> result<void> {
+    require(t.descriptor >= 0);
+    return {};
+  });
   unsigned locks = 0;
   const auto outcome = proc::for_each_lock(text, [&](const proc::file_lock& lock) -> result<void> {
     ++locks;

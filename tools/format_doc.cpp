@@ -200,6 +200,7 @@ from 0 in order and come before the descriptors and locks that name them; descri
   image::all_records::for_each([&]<class Record>() {
     section.operator()<Record>();
     if constexpr (std::is_same_v<Record, state::extents>) section.operator()<state::extent>();
+    if constexpr (std::is_same_v<Record, state::epoll>) section.operator()<state::epoll_entry>();
   });
 }
 
@@ -221,8 +222,8 @@ void print_json_section() {
 ## What `readckpt --json` prints
 `readckpt --json IMAGE` prints `{"header": …, "trailer": …, "records": {TYPE: [RECORD, …], …}}`
 with every type of the table above, in the order of the image. `segments`, `fds` and `threads` print
-`{"records": …}` with `segment` and `extents`; `open_file`, `descriptor`, `file_lock` and
-`pipe_content`; `thread`, `extended_state` and `pending_signal`.
+`{"records": …}` with `segment` and `extents`; `open_file`, `descriptor`, `file_lock`,
+`pipe_content`, `event_counter`, `timer_file`, `signal_file`, `epoll` and `socket_end`; `thread`, `extended_state` and `pending_signal`.
 
 A structure becomes an object with the field names of its table. Reserved fields are left out.
 - Integers are numbers. Addresses, registers, masks and checksums are strings of hexadecimal digits
@@ -236,7 +237,7 @@ A structure becomes an object with the field names of its table. Reserved fields
 - Text is a string with everything but ASCII escaped, or `{"hex": …}` when it is not UTF-8. Blobs are strings of hexadecimal digits.
 - A tail is one more member: `version` of host, `words` of a text of kind `command_line` or
   `environment`, `entries` (pairs of type and value) of `auxiliary_vector`, `text` of the others,
-  `name` of segment, `extents` of extents, `path` of open_file, and `bytes` in hexadecimal digits
+  `name` of segment, `extents` of extents, `path` of open_file, `entries` of epoll, and `bytes` in hexadecimal digits
   of any other record that has one.
 )";
 }

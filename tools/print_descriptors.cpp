@@ -57,6 +57,40 @@ void print_pipes(const image_file& image, std::ostream& out) {
   table.print(out);
 }
 
+void print_epolls(const image_file& image, std::ostream& out) {
+  columns table({">EPOLL", ">FD", ">FILE", ">EVENTS", ">DATA"});
+  bool any = false;
+  for (const auto& [e, tail] : image.all<state::epoll>())
+    for (u64 i = 0; i < e.count; ++i) {
+      const auto entry = state::epoll_entry_at(tail, i);
+      table.add({std::to_string(e.open_file), std::to_string(entry.descriptor),
+                 std::to_string(entry.open_file), hex_number(entry.events),
+                 hex_number(entry.data)});
+      any = true;
+    }
+  if (!any) return;
+  out << '\n';
+  table.print(out);
+}
+
+void print_sockets(const image_file& image, std::ostream& out) {
+  const auto sockets = image.all<state::socket_end>();
+  if (sockets.empty()) return;
+  columns table({">SOCKET", ">PEER", "TYPE", ">HOLDS"});
+  for (const auto& [s, tail] : sockets) {
+    u64 held = 0;
+    (void)state::for_each_message(tail, [&](bytes message) { held += message.size(); });
+    table.add({std::to_string(s.open_file),
+               s.peer == state::no_peer ? "closed" : std::to_string(s.peer),
+               s.type == u32{sys::abi::sock_stream}  ? "stream"
+               : s.type == u32{sys::abi::sock_dgram} ? "datagrams"
+                                                     : "packets",
+               std::to_string(held)});
+  }
+  out << '\n';
+  table.print(out);
+}
+
 }  // namespace
 
 void print_descriptors(const image_file& image, std::ostream& out) {
@@ -74,6 +108,8 @@ void print_descriptors(const image_file& image, std::ostream& out) {
   table.print(out);
   print_locks(image, out);
   print_pipes(image, out);
+  print_epolls(image, out);
+  print_sockets(image, out);
 }
 
 }  // namespace ckpt::tools

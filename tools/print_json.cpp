@@ -34,7 +34,8 @@ void segments_json(const image_file& image, std::ostream& out) {
 void descriptors_json(const image_file& image, std::ostream& out) {
   print_records(image,
                 {record_type::open_file, record_type::descriptor, record_type::file_lock,
-                 record_type::pipe_content},
+                 record_type::pipe_content, record_type::event_counter, record_type::timer_file,
+                 record_type::signal_file, record_type::epoll, record_type::socket_end},
                 out);
 }
 

@@ -71,6 +71,12 @@ void add_tail(json& object, const state::open_file&, bytes tail) {
   object["path"] = text_json(text_of_bytes(tail));
 }
 
+void add_tail(json& object, const state::epoll& record, bytes tail) {
+  json list = json::array();
+  for (u64 i = 0; i < record.count; ++i) list.push_back(to_json(state::epoll_entry_at(tail, i)));
+  object["entries"] = std::move(list);
+}
+
 json records_json(const image_file& image, std::initializer_list<format::record_type> wanted) {
   json records = json::object();
   image::all_records::for_each([&]<class Record>() {

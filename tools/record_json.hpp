@@ -71,6 +71,7 @@ void add_tail(json& object, const state::text& record, bytes tail);
 void add_tail(json& object, const state::segment&, bytes tail);
 void add_tail(json& object, const state::extents& record, bytes tail);
 void add_tail(json& object, const state::open_file&, bytes tail);
+void add_tail(json& object, const state::epoll& record, bytes tail);
 template <class Record>
 void add_tail(json& object, const Record&, bytes tail) {
   if (!tail.empty()) object["bytes"] = hex_digits(tail);

@@ -727,6 +727,9 @@ void resume(const image::handover& h) {
   auto& name = restored_name();
   name.clear();
   name.append(std::string_view(h.name, h.name_length));
+  if (files.unwatched() != 0)
+    lost("what an epoll watched and cannot watch now (/dev/null or a file on standard input?)",
+         static_cast<errc>(1));
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::restore_process_settings(s, lost);
   });

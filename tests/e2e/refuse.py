@@ -13,17 +13,23 @@ import harness
 # What the victim holds: in words, and what the line says of it, beside naming the descriptor or
 # process. tests/fidelity.py makes rows of docs/FIDELITY.md of them.
 KINDS = {
-    "socket": ("a socket", "is a socket"),
+    "internet": ("a socket of the network", "is a socket"),
+    "listening": ("a listening socket", "is a socket that others connect to"),
+    "bound": ("a socket with a name, though both ends are in the program", "is a socket with a name"),
+    "other-process": ("a socket connected to another process",
+                      "is a socket connected to another process"),
+    "rights": ("a descriptor on its way through a socket (SCM_RIGHTS)",
+               "descriptors are on the way through it (SCM_RIGHTS)"),
+    "urgent": ("an urgent byte in a socket (MSG_OOB)", "an urgent byte waits in it (MSG_OOB)"),
+    "empty-message": ("an empty message in a socket that has been looked at (MSG_PEEK, or by an "
+                      "earlier checkpoint)", "an empty message waits in it"),
     "threads": ("more than one thread", "the program has 2 threads"),
     "child": ("a child process", "has a child process"),
     "zombie": ("a child that has not been waited for", "has a child process"),
     "shm": ("System V shared memory whose id is not removed",
             "a System V segment whose id is not removed"),
-    "timerfd": ("timerfd", "of a kind that cannot be saved (anon_inode:[timerfd])"),
-    "eventfd": ("eventfd", "of a kind that cannot be saved (anon_inode:[eventfd])"),
-    "epoll": ("epoll", "of a kind that cannot be saved (anon_inode:[eventpoll])"),
+    "inotify": ("inotify", "of a kind that cannot be saved (anon_inode:inotify)"),
     "mqueue": ("a POSIX message queue", "is a message queue (mq_open)"),
-    "packets": ("a pipe in packet mode (O_DIRECT)", "packet mode"),
     "other-name": ("a file open for writing that its path no longer leads to", "first.bin"),
     "namespace": ("a namespace file", "a kernel object"),
     "descriptor-table": ("a local descriptor table", "modify_ldt"),

@@ -3,16 +3,19 @@
 // sys/abi.hpp against the kernel's own headers, at compile time. They clash with libc's, so no
 // libc header may come in here; abi_test.cpp does the part that only libc's headers have.
 #include <asm/fcntl.h>
+#include <asm/ioctls.h>
 #include <asm/mman.h>
 #include <asm/poll.h>
 #include <asm/prctl.h>
 #include <asm/sigcontext.h>
 #include <asm/siginfo.h>
 #include <asm/signal.h>
+#include <asm/socket.h>
 #include <asm/stat.h>
 #include <asm/ucontext.h>
 #include <linux/auxvec.h>
 #include <linux/elf-em.h>
+#include <linux/eventpoll.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
@@ -21,6 +24,7 @@
 #include <linux/membarrier.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
+#include <linux/netlink.h>
 #include <linux/personality.h>
 #include <linux/prctl.h>
 #include <linux/ptrace.h>
@@ -28,10 +32,12 @@
 #include <linux/rseq.h>
 #include <linux/sched.h>
 #include <linux/sched/types.h>
+#include <linux/sock_diag.h>
 #include <linux/stat.h>
 #include <linux/time.h>
 #include <linux/time_types.h>
 #include <linux/uio.h>
+#include <linux/unix_diag.h>
 #include <linux/utsname.h>
 #include <linux/wait.h>
 
@@ -454,6 +460,8 @@ CKPT_SAME_MEMBER(pollfd, events, struct pollfd, events);
 CKPT_SAME_MEMBER(pollfd, revents, struct pollfd, revents);
 CKPT_SAME(poll_in, POLLIN);
 CKPT_SAME(poll_out, POLLOUT);
+CKPT_SAME(poll_err, POLLERR);
+CKPT_SAME(poll_hup, POLLHUP);
 CKPT_SAME_SIZE(utsname, struct new_utsname);
 CKPT_SAME_MEMBER(utsname, sysname, struct new_utsname, sysname);
 CKPT_SAME_MEMBER(utsname, nodename, struct new_utsname, nodename);
@@ -469,6 +477,58 @@ CKPT_SAME(kcmp_file, KCMP_FILE);
 CKPT_SAME(kcmp_vm, KCMP_VM);
 CKPT_SAME(kcmp_files, KCMP_FILES);
 CKPT_SAME(kcmp_fs, KCMP_FS);
+CKPT_SAME(kcmp_epoll_tfd, KCMP_EPOLL_TFD);
+CKPT_SAME_SIZE(kcmp_epoll_slot, struct kcmp_epoll_slot);
+CKPT_SAME_MEMBER(kcmp_epoll_slot, efd, struct kcmp_epoll_slot, efd);
+CKPT_SAME_MEMBER(kcmp_epoll_slot, tfd, struct kcmp_epoll_slot, tfd);
+CKPT_SAME_MEMBER(kcmp_epoll_slot, toff, struct kcmp_epoll_slot, toff);
+CKPT_SAME(rlimit_nofile, RLIMIT_NOFILE);
+CKPT_SAME_SIZE(epoll_event, struct epoll_event);
+CKPT_SAME_MEMBER(epoll_event, events, struct epoll_event, events);
+CKPT_SAME_MEMBER(epoll_event, data, struct epoll_event, data);
+CKPT_SAME(epoll_ctl_add, EPOLL_CTL_ADD);
+CKPT_SAME(epoll_ctl_del, EPOLL_CTL_DEL);
+CKPT_SAME(epoll_ctl_mod, EPOLL_CTL_MOD);
+CKPT_SAME(epoll_exclusive, EPOLLEXCLUSIVE);
+CKPT_SAME(epoll_wakeup, EPOLLWAKEUP);
+CKPT_SAME(epoll_oneshot, EPOLLONESHOT);
+CKPT_SAME(epoll_et, EPOLLET);
+CKPT_SAME_SIZE(nlmsghdr, struct nlmsghdr);
+CKPT_SAME_MEMBER(nlmsghdr, nlmsg_type, struct nlmsghdr, nlmsg_type);
+CKPT_SAME_MEMBER(nlmsghdr, nlmsg_flags, struct nlmsghdr, nlmsg_flags);
+CKPT_SAME(nlmsg_error, NLMSG_ERROR);
+CKPT_SAME(nlmsg_done, NLMSG_DONE);
+CKPT_SAME(nlm_f_request, NLM_F_REQUEST);
+CKPT_SAME(nlm_f_dump, NLM_F_DUMP);
+CKPT_SAME(netlink_sock_diag, NETLINK_SOCK_DIAG);
+CKPT_SAME(sock_diag_by_family, SOCK_DIAG_BY_FAMILY);
+CKPT_SAME_SIZE(unix_diag_req, struct unix_diag_req);
+CKPT_SAME_MEMBER(unix_diag_req, states, struct unix_diag_req, udiag_states);
+CKPT_SAME_MEMBER(unix_diag_req, show, struct unix_diag_req, udiag_show);
+CKPT_SAME_SIZE(unix_diag_msg, struct unix_diag_msg);
+CKPT_SAME_MEMBER(unix_diag_msg, ino, struct unix_diag_msg, udiag_ino);
+CKPT_SAME_MEMBER(unix_diag_msg, state, struct unix_diag_msg, udiag_state);
+CKPT_SAME(udiag_show_name, UDIAG_SHOW_NAME);
+CKPT_SAME(udiag_show_peer, UDIAG_SHOW_PEER);
+CKPT_SAME(unix_diag_name, UNIX_DIAG_NAME);
+CKPT_SAME(unix_diag_peer, UNIX_DIAG_PEER);
+CKPT_SAME(unix_diag_shutdown, UNIX_DIAG_SHUTDOWN);
+CKPT_SAME(tfd_ioc_set_ticks, _IOW('T', 0, __u64));
+CKPT_SAME(fionread, FIONREAD);
+CKPT_SAME(tiocoutq, TIOCOUTQ);
+CKPT_SAME(clock_realtime_alarm, CLOCK_REALTIME_ALARM);
+CKPT_SAME(clock_boottime_alarm, CLOCK_BOOTTIME_ALARM);
+CKPT_SAME(so_type, SO_TYPE);
+CKPT_SAME(so_sndbuf, SO_SNDBUF);
+CKPT_SAME(so_rcvbuf, SO_RCVBUF);
+CKPT_SAME(so_passcred, SO_PASSCRED);
+CKPT_SAME(so_rcvlowat, SO_RCVLOWAT);
+CKPT_SAME(so_rcvtimeo, SO_RCVTIMEO_OLD);
+CKPT_SAME(so_sndtimeo, SO_SNDTIMEO_OLD);
+CKPT_SAME(so_sndbufforce, SO_SNDBUFFORCE);
+CKPT_SAME(so_rcvbufforce, SO_RCVBUFFORCE);
+CKPT_SAME(so_domain, SO_DOMAIN);
+CKPT_SAME(so_peek_off, SO_PEEK_OFF);
 CKPT_SAME(addr_no_randomize, ADDR_NO_RANDOMIZE);
 
 // auxiliary vector

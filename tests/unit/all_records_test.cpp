@@ -16,7 +16,7 @@ TEST_CASE("every type of record is in the list once") {
   all_records::for_each([&]<class Record>() { types.insert(static_cast<u16>(Record::record)); });
   CHECK(types.size() == all_records::size);
   CHECK(*types.begin() == 1);
-  CHECK(*types.rbegin() == all_records::size);
+  CHECK(*types.rbegin() == all_records::size + 2);  // 22 and 23 are not used
 }
 
 TEST_CASE("every record and every field is described") {

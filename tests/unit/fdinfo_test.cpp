@@ -226,3 +226,101 @@ TEST_CASE("locks that this process holds are found on their files") {
     CHECK_FALSE(locks[0].breaking);
   }
 }
+
+TEST_CASE(
+    "eventfd: a count in hexadecimal, and whether it is a semaphore where the kernel says so") {
+  const auto old =
+      parse_eventfd("pos:\t0\nflags:\t02\nmnt_id:\t15\neventfd-count:               1f\n");
+  REQUIRE(old.ok());
+  CHECK(old->count == 0x1f);
+  CHECK(old->semaphore == -1);
+  const auto now =
+      parse_eventfd("eventfd-count: fffffffffffffffe\neventfd-id: 3\neventfd-semaphore: 1\n");
+  REQUIRE(now.ok());
+  CHECK(now->count == 0xfffffffffffffffe);
+  CHECK(now->semaphore == 1);
+  CHECK(parse_eventfd("pos:\t0\n").error() == errc::not_found);
+  CHECK_FALSE(parse_eventfd("eventfd-count: 1ffffffffffffffff\n").ok());
+  CHECK_FALSE(parse_eventfd("eventfd-count: 1\neventfd-semaphore: x\n").ok());
+}
+
+TEST_CASE("timerfd: clock, expirations, flags in octal, times") {
+  const std::string text =
+      "pos:\t0\nclockid: 8\nticks: 12\nsettime flags: 03\nit_value: (5, 49406829)\n"
+      "it_interval: (1, 0)\n";
+  const auto t = parse_timerfd(text);
+  REQUIRE(t.ok());
+  CHECK(t->clock == 8);
+  CHECK(t->ticks == 12);
+  CHECK(t->settime_flags == 3);
+  CHECK(t->value_ns == 5'049'406'829);
+  CHECK(t->interval_ns == 1'000'000'000);
+  const auto with = [&](std::string_view from, std::string_view to) {
+    std::string changed = text;
+    changed.replace(changed.find(from), from.size(), to);
+    return parse_timerfd(changed).ok();
+  };
+  CHECK(with("(1, 0)", "(0, 999999999)"));
+  CHECK_FALSE(with("(1, 0)", "(0, 1000000000)"));
+  CHECK_FALSE(with("(1, 0)", "(-1, 0)"));
+  CHECK_FALSE(with("(1, 0)", "(9223372036854775807, 0)"));
+  CHECK_FALSE(with("(1, 0)", "1, 0"));
+  CHECK_FALSE(with("it_value", "it_worth"));
+}
+
+TEST_CASE("signalfd: its mask") {
+  CHECK(*parse_signalfd("pos:\t0\nsigmask:\t8000000000000201\n") == 0x8000000000000201);
+  CHECK_FALSE(parse_signalfd("pos:\t0\n").ok());
+}
+
+TEST_CASE("epoll: every entry, with the file it watches") {
+  std::vector<epoll_target> found;
+  const auto note = [&](const epoll_target& t) -> result<void> {
+    found.push_back(t);
+    return {};
+  };
+  REQUIRE(for_each_epoll_target(
+              "pos:\t0\nflags:\t02\n"
+              "tfd:        5 events:       19 data:                5  pos:0 ino:61af sdev:7\n"
+              "tfd:      100 events: c0000001 data: fedcba9876543210  pos:-5 ino:1 sdev:800011\n",
+              note)
+              .ok());
+  REQUIRE(found.size() == 2);
+  CHECK(found[0] == epoll_target{5, 0x19, 5, 7, 0x61af});
+  CHECK(found[1] == epoll_target{100, 0xc0000001, 0xfedcba9876543210, 0x811, 1});
+  const auto refused = [&](std::string_view text) {
+    return !for_each_epoll_target(text, note).ok();
+  };
+  CHECK(refused("tfd: 5 events: 19 data: 5  pos:0 ino:61af sdev:7"));  // no whole line
+  CHECK(refused("tfd: 5 events: 19 data: 5\n"));                       // before 4.13
+  CHECK(refused("tfd: -5 events: 19 data: 5  pos:0 ino:61af sdev:7\n"));
+  CHECK(refused("tfd: 5 events: 1ffffffff data: 5  pos:0 ino:61af sdev:7\n"));
+  CHECK(refused("tfd: 5 events: 19 data: 5  pos:0 ino:61af sdev:7x\n"));
+}
+
+TEST_CASE("epoll: the numbers are those of stat(2)") {
+  const int epoll = epoll_create1(0);
+  const open_file regular;
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = 99;
+  REQUIRE(epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event) == 0);
+  struct stat st {};
+  REQUIRE(fstat(ends[0], &st) == 0);
+  int seen = 0;
+  REQUIRE(for_each_epoll_target(fdinfo_of(epoll), [&](const epoll_target& t) -> result<void> {
+            ++seen;
+            CHECK(t.descriptor == ends[0]);
+            CHECK(t.device == st.st_dev);
+            CHECK(t.inode == st.st_ino);
+            CHECK(t.data == 99);
+            CHECK((t.events & EPOLLET) != 0);
+            return {};
+          }).ok());
+  CHECK(seen == 1);
+  close(epoll);
+  close(ends[0]);
+  close(ends[1]);
+}

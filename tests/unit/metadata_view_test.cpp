@@ -100,6 +100,57 @@ TEST_CASE("a flipped bit anywhere in header, metadata, table or trailer is notic
   }
 }
 
+TEST_CASE("what stands for events is checked") {
+  const auto counter = [](auto change) { return with_record<state::event_counter>(0, change); };
+  CHECK(counter([](auto& e) { e.open_file = 99u; }) == "an eventfd is malformed");
+  CHECK(counter([](auto& e) { e.semaphore = 2u; }) == "an eventfd is malformed");
+  CHECK(counter([](auto& e) { e.count = ~u64{0}; }) == "an eventfd is malformed");
+  CHECK(counter([](auto& e) { e.count = ~u64{0} - 1; }).empty());
+  const auto timer = [](auto change) { return with_record<state::timer_file>(0, change); };
+  CHECK(timer([](auto& t) { t.open_file = 99u; }) == "a timerfd is malformed");
+  CHECK(timer([](auto& t) { t.due_ns = -1; }) == "a timerfd is malformed");
+  CHECK(timer([](auto& t) { t.due_at_ns = -1; }) == "a timerfd is malformed");
+  CHECK(timer([](auto& t) { t.interval_ns = -1; }) == "a timerfd is malformed");
+  CHECK(with_record<state::signal_file>(0, [](auto& s) { s.open_file = 99u; }) ==
+        "a signalfd is malformed");
+  const auto queue = [](auto change) { return with_record<state::epoll>(0, change); };
+  CHECK(queue([](auto& e) { e.open_file = 99u; }) == "an epoll is malformed");
+  CHECK(queue([](auto& e) { e.count = 1u; }) == "an epoll is malformed");
+  CHECK(queue([](auto& e) { e.count = (u64{1} << 63) + 2; }) == "an epoll is malformed");
+  const auto entry = [](auto change) {
+    auto image = image_builder::typical().build();
+    const auto at = test::find_record(image, record_type::epoll);
+    change(*reinterpret_cast<state::epoll_entry*>(image.data() + *at + sizeof(record_header) +
+                                                  sizeof(state::epoll)));
+    test::repair(image);
+    return verdict(image);
+  };
+  CHECK(entry([](auto& e) { e.open_file = 99u; }) == "an epoll is malformed");
+  CHECK(entry([](auto& e) { e.descriptor = -1; }) == "an epoll is malformed");
+  CHECK(entry([](auto& e) { e.data = 1u; }).empty());
+}
+
+TEST_CASE("sockets and packets are checked") {
+  const auto socket = [](auto change) { return with_record<state::socket_end>(0, change); };
+  CHECK(socket([](auto& s) { s.open_file = 99u; }) == "a socket is malformed");
+  CHECK(socket([](auto& s) { s.peer = 99u; }) == "a socket is malformed");
+  CHECK(socket([](auto& s) { s.peer = s.open_file; }) == "a socket is malformed");
+  CHECK(socket([](auto& s) { s.type = 3u; }) == "a socket is malformed");
+  CHECK(socket([](auto& s) { s.shut = 4u; }) == "a socket is malformed");
+  auto cut = image_builder::typical();
+  state::socket_end end{};
+  end.open_file = 7u;
+  end.peer = state::no_peer;
+  end.type = 1u;
+  cut.record(end, std::string("\5\0\0\0one", 7));
+  CHECK(verdict(cut.build()) == "a socket is malformed");
+  CHECK(with_record<state::pipe_content>(0, [](auto& p) { p.packets = 2u; }) ==
+        "the packets of a pipe are malformed");
+  // The pipe's content, read as packets, is cut off.
+  CHECK(with_record<state::pipe_content>(0, [](auto& p) { p.packets = 1u; }) ==
+        "the packets of a pipe are malformed");
+}
+
 TEST_CASE("the header says in words why it is refused") {
   CHECK(verdict(image_bytes(8192)) == "not a ckpt image");
   CHECK(with_header([](file_header& h) { h.major = u16{2}; }) ==
@@ -381,7 +432,7 @@ TEST_CASE("the views find what is there") {
   const auto metadata = *test::piece(image, h.metadata_offset, h.metadata_size);
   int descriptors = 0;
   for_each<state::descriptor>(metadata, [&](const auto&, bytes) { ++descriptors; });
-  CHECK(descriptors == 4);
+  CHECK(descriptors == 9);
   CHECK(first<state::process>(metadata).pid == 4711);
   CHECK(first<state::segment>(metadata).address == image_builder::code);
   CHECK(text_of_bytes(text(metadata, state::text_kind::directory)) == "/home/user");

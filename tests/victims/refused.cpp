@@ -2,17 +2,19 @@
 // Holds one thing that cannot be saved, named by the second argument, uses it as long as it runs,
 // and checks at the end that a refused checkpoint has left it alone.
 #include <fcntl.h>
-#include <pthread.h>
 #include <mqueue.h>
+#include <pthread.h>
 #include <signal.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+
+#include <algorithm>
+#include <cstddef>
 
 #include "victim.hpp"
 
@@ -34,13 +36,6 @@ static int finish_socket(int* pair) {
 int main(int count, char** values) {
   victim::begin(count, values);
   const std::string kind = count > 2 ? values[2] : "";
-  if (kind == "socket") {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) victim::broken("socketpair");
-    announce("fd %ld\n", pair[0]);
-    victim::work_until_stop();
-    return finish_socket(pair);
-  }
   if (kind == "threads") {
     pthread_t other;
     if (pthread_create(&other, nullptr, [](void*) -> void* {
@@ -83,15 +78,96 @@ int main(int count, char** values) {
     shmctl(id, IPC_RMID, nullptr);
     return victim::finish();
   }
-  if (kind == "packets") {
-    int ends[2];
-    if (pipe2(ends, O_DIRECT) != 0) victim::broken("pipe2");
-    if (write(ends[1], "ab", 2) != 2 || write(ends[1], "cd", 2) != 2) victim::broken("write");
-    announce("fd %ld\n", ends[1]);  // the flag is the writing end's
+  if (kind == "rights" || kind == "empty-message" || kind == "urgent") {
+    int pair[2];
+    if (socketpair(AF_UNIX, kind == "empty-message" ? SOCK_DGRAM : SOCK_STREAM, 0, pair) != 0)
+      victim::broken("socketpair");
+    announce("fd %ld\n", pair[1]);
+    char text[8] = {}, control[CMSG_SPACE(sizeof(int))] = {};
+    iovec part{text, 1};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (kind == "rights") {
+      message.msg_control = control;
+      message.msg_controllen = sizeof control;
+      cmsghdr* head = CMSG_FIRSTHDR(&message);
+      head->cmsg_level = SOL_SOCKET, head->cmsg_type = SCM_RIGHTS;
+      head->cmsg_len = CMSG_LEN(sizeof(int));
+      memcpy(CMSG_DATA(head), &pair[0], sizeof(int));
+    }
+    if (kind == "empty-message") part.iov_len = 0;
+    if (sendmsg(pair[0], &message, kind == "urgent" ? MSG_OOB : 0) < 0)
+      victim::skip("no such message here");
+    if (kind == "empty-message" && recv(pair[1], text, 1, MSG_PEEK) != 0) victim::broken("recv");
     victim::work_until_stop();
-    char text[8];
-    if (read(ends[0], text, sizeof text) != 2 || read(ends[0], text, sizeof text) != 2)
-      victim::lost("the packets");
+    part.iov_len = 8;
+    message.msg_control = control;
+    message.msg_controllen = kind == "rights" ? sizeof control : 0;
+    const ssize_t wanted = kind == "empty-message" ? 0 : 1;
+    if (recvmsg(pair[1], &message, MSG_DONTWAIT | (kind == "urgent" ? MSG_OOB : 0)) != wanted)
+      victim::lost("the message");
+    if (kind == "rights" &&
+        (CMSG_FIRSTHDR(&message) == nullptr || CMSG_FIRSTHDR(&message)->cmsg_type != SCM_RIGHTS))
+      victim::lost("the descriptor in it");
+    if (send(pair[0], "x", 1, 0) != 1 || recv(pair[1], text, 8, 0) != 1) victim::lost("the pair");
+    int offset = 0;
+    socklen_t size = sizeof offset;
+    getsockopt(pair[1], SOL_SOCKET, SO_PEEK_OFF, &offset, &size);
+    victim::expect_equal("SO_PEEK_OFF", ~uint64_t{0}, static_cast<uint64_t>(offset));
+    return victim::finish();
+  }
+  if (kind == "listening" || kind == "bound") {
+    const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    const std::string abstract = "ckpt-victim-" + std::to_string(getpid());
+    memcpy(name.sun_path + 1, abstract.data(), abstract.size());
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + abstract.size());
+    const auto* address = reinterpret_cast<const sockaddr*>(&name);
+    if (bind(listener, address, size) != 0 || listen(listener, 4) != 0) victim::broken("bind");
+    int ends[2] = {-1, listener};
+    if (kind == "bound") {
+      ends[0] = socket(AF_UNIX, SOCK_STREAM, 0);
+      if (connect(ends[0], address, size) != 0) victim::broken("connect");
+      ends[1] = accept(listener, nullptr, nullptr);
+      close(listener);
+    }
+    announce("fd %ld\n", kind == "bound" ? std::min(ends[0], ends[1]) : listener);
+    victim::work_until_stop();
+    if (kind == "bound") return finish_socket(ends);
+    const int client = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(client, address, size) != 0) victim::lost("the listening socket");
+    return victim::finish();
+  }
+  if (kind == "other-process") {
+    // The other end is with a process that is nobody's child.
+    int pair[2], told[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0 || pipe(told) != 0) victim::broken("pair");
+    const pid_t child = fork();
+    if (child == 0) {
+      if (fork() != 0) _exit(0);
+      close(pair[0]);
+      close(told[0]);
+      close(told[1]);
+      char byte;
+      while (read(pair[1], &byte, 1) == 1)
+        if (write(pair[1], &byte, 1) != 1) break;
+      _exit(0);
+    }
+    waitpid(child, nullptr, 0);
+    close(pair[1]);
+    close(told[0]);
+    close(told[1]);
+    announce("fd %ld\n", pair[0]);
+    victim::work_until_stop();
+    int ends[2] = {pair[0], pair[0]};
+    return finish_socket(ends);
+  }
+  if (kind == "internet") {
+    const int own = socket(AF_INET, SOCK_STREAM, 0);
+    announce("fd %ld\n", own);
+    victim::work_until_stop();
     return victim::finish();
   }
   if (kind == "other-name") {
@@ -126,14 +202,9 @@ int main(int count, char** values) {
     return victim::finish();
   }
   int fd = -1;
-  if (kind == "timerfd") {
-    fd = timerfd_create(CLOCK_MONOTONIC, 0);
-    itimerspec time{{0, 0}, {0, 1'000'000}};
-    timerfd_settime(fd, 0, &time, nullptr);
-  } else if (kind == "eventfd") {
-    fd = eventfd(3, 0);
-  } else if (kind == "epoll") {
-    fd = epoll_create1(0);
+  if (kind == "inotify") {
+    fd = inotify_init1(0);
+    if (inotify_add_watch(fd, ".", IN_CREATE) < 0) victim::skip("no inotify here");
   } else if (kind == "mqueue") {
     mq_attr limits{};
     limits.mq_maxmsg = 1, limits.mq_msgsize = 8;
@@ -149,12 +220,6 @@ int main(int count, char** values) {
     char text[8];
     if (mq_receive(fd, text, sizeof text, nullptr) != 8 || memcmp(text, "12345678", 8) != 0)
       victim::lost("what it holds");
-  } else if (kind != "epoll") {
-    uint64_t value = 0;
-    if (read(fd, &value, 8) != 8 || value == 0) victim::lost("what it holds");
-  } else {
-    epoll_event event{};
-    if (epoll_wait(fd, &event, 1, 1) != 0) victim::lost("what it holds");
   }
   return victim::finish();
 }

@@ -32,6 +32,11 @@ enum class record_type : u16 {
   thread_settings = 19,
   posix_timer = 20,
   trap_range = 21,
+  event_counter = 24,
+  timer_file = 25,
+  signal_file = 26,
+  epoll = 27,
+  socket_end = 28,
   shared_object = 30,
 };
 constexpr bool legal(record_type) { return true; }  // an unknown type is skipped or refused by flag
@@ -82,6 +87,7 @@ class record_cursor {
   explicit record_cursor(bytes metadata) : rest_(metadata) {}
 
   [[nodiscard]] bool done() const { return rest_.empty(); }
+  [[nodiscard]] u64 left() const { return rest_.size(); }
 
   result<record_view> next() {
     if (rest_.size() < sizeof(record_header)) return errc::end_of_input;

@@ -151,6 +151,40 @@ class metadata_rules {
         if (as<state::file_lock>(view).open_file >= open_files_)
           return why_.refuse("a lock on no file");
         break;
+      case record_type::pipe_content: {
+        const auto p = as<state::pipe_content>(view);
+        if (p.packets > 1 || (p.packets == 1 && !whole_messages(view.tail)))
+          return why_.refuse("the packets of a pipe are malformed");
+        break;
+      }
+      case record_type::event_counter: {
+        const auto e = as<state::event_counter>(view);
+        if (e.open_file >= open_files_ || e.semaphore > 1 || e.count == ~u64{0})
+          return why_.refuse("an eventfd is malformed");
+        break;
+      }
+      case record_type::timer_file: {
+        const auto t = as<state::timer_file>(view);
+        if (t.open_file >= open_files_ || t.due_ns < 0 || t.due_at_ns < 0 || t.interval_ns < 0)
+          return why_.refuse("a timerfd is malformed");
+        break;
+      }
+      case record_type::signal_file:
+        if (as<state::signal_file>(view).open_file >= open_files_)
+          return why_.refuse("a signalfd is malformed");
+        break;
+      case record_type::epoll:
+        return epoll(as<state::epoll>(view), view.tail);
+      case record_type::socket_end: {
+        const auto s = as<state::socket_end>(view);
+        const bool known = s.type == u32{sys::abi::sock_stream} ||
+                           s.type == u32{sys::abi::sock_dgram} ||
+                           s.type == u32{sys::abi::sock_seqpacket};
+        if (s.open_file >= open_files_ || !known || s.shut > 3 || s.peer == s.open_file ||
+            (s.peer >= open_files_ && s.peer != state::no_peer) || !whole_messages(view.tail))
+          return why_.refuse("a socket is malformed");
+        break;
+      }
       case record_type::signal_action: {
         const u32 signal = as<state::signal_action>(view).signal;
         if (signal < 1 || signal > 64) return why_.refuse("a signal that does not exist");
@@ -177,6 +211,21 @@ class metadata_rules {
         return trap(as<state::trap_range>(view));
       default: break;
     }
+    return {};
+  }
+
+  static bool whole_messages(bytes tail) {
+    return state::for_each_message(tail, [](bytes) {});
+  }
+  result<void> epoll(const state::epoll& e, bytes tail) {
+    bool good = e.open_file < open_files_ && e.count == tail.size() / sizeof(state::epoll_entry) &&
+                tail.size() % sizeof(state::epoll_entry) == 0;
+    for (u64 i = 0; good && i < e.count; ++i) {
+      const auto entry = state::epoll_entry_at(tail, i);
+      good = entry.open_file < open_files_ && entry.descriptor >= 0 &&
+             entry.descriptor <= max_descriptor;
+    }
+    if (!good) return why_.refuse("an epoll is malformed");
     return {};
   }
 

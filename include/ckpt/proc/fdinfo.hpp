@@ -38,6 +38,101 @@ struct fdinfo {
   return info;
 }
 
+struct eventfd_info {
+  u64 count = 0;
+  i32 semaphore = -1;  // -1: this kernel does not tell (before 6.5)
+};
+/// Context: any, no libc.
+[[nodiscard]] constexpr result<eventfd_info> parse_eventfd(std::string_view text) {
+  eventfd_info info;
+  info.count = CKPT_TRY(number_of<u64>(text, "eventfd-count", 16));
+  const auto semaphore = number_of<u32>(text, "eventfd-semaphore");
+  if (!semaphore.ok() && semaphore.error() != errc::not_found) return semaphore.error();
+  if (semaphore.ok()) info.semaphore = *semaphore != 0 ? 1 : 0;
+  return info;
+}
+
+struct timerfd_info {
+  i32 clock = 0;
+  u64 ticks = 0;  // expirations that have not been read
+  u32 settime_flags = 0;
+  i64 value_ns = 0;  // until the next one; 0 when stopped, or when it is not counted yet
+  i64 interval_ns = 0;
+};
+/// Context: any, no libc.
+[[nodiscard]] constexpr result<timerfd_info> parse_timerfd(std::string_view text) {
+  timerfd_info info;
+  info.clock = CKPT_TRY(number_of<i32>(text, "clockid"));
+  info.ticks = CKPT_TRY(number_of<u64>(text, "ticks"));
+  info.settime_flags = CKPT_TRY(number_of<u32>(text, "settime flags", 8));
+  const auto time = [&](std::string_view key) -> result<i64> {
+    cursor at(CKPT_TRY(line_of(text, key)));
+    at.expect("(");
+    const i64 seconds = at.number<i64>();
+    at.expect(",");
+    const i64 rest = at.number<i64>();
+    at.expect(")");
+    i64 ns = 0;
+    if (at.failed() || seconds < 0 || rest < 0 || rest > 999'999'999 ||
+        __builtin_mul_overflow(seconds, i64{1'000'000'000}, &ns) ||
+        __builtin_add_overflow(ns, rest, &ns))
+      return errc::malformed;
+    return ns;
+  };
+  info.value_ns = CKPT_TRY(time("it_value"));
+  info.interval_ns = CKPT_TRY(time("it_interval"));
+  return info;
+}
+
+/// The mask of a signalfd. Context: any, no libc.
+[[nodiscard]] constexpr result<u64> parse_signalfd(std::string_view text) {
+  return number_of<u64>(text, "sigmask", 16);
+}
+
+struct epoll_target {
+  i32 descriptor = 0;  // the number it was registered under
+  u32 events = 0;
+  u64 data = 0;
+  u64 device = 0;  // as st_dev
+  u64 inode = 0;
+  constexpr bool operator==(const epoll_target&) const = default;
+};
+/// One line, from after "tfd:". Before Linux 4.13 it ends with the data and tells no file.
+[[nodiscard]] constexpr result<epoll_target> parse_epoll_target(std::string_view line) {
+  epoll_target t;
+  cursor at(line);
+  const auto field = [&](std::string_view key) {
+    at.skip_blanks();
+    at.expect(key);
+  };
+  t.descriptor = at.number<i32>();
+  field("events:");
+  t.events = at.number<u32>(16);
+  field("data:");
+  t.data = at.number<u64>(16);
+  field("pos:");
+  (void)at.number<i64>();
+  field("ino:");
+  t.inode = at.number<u64>(16);
+  field("sdev:");
+  const u64 device = at.number<u64>(16);  // the kernel's own: 12 bits of major, 20 of minor
+  if (at.failed() || !at.at_word_end() || t.descriptor < 0) return errc::malformed;
+  t.device = maps::device_number(device >> 20, device & 0xfffff);
+  return t;
+}
+/// Calls each(target) for every tfd: line, in order; an error it returns ends the walk.
+/// Context: any, no libc.
+template <class F>
+constexpr result<void> for_each_epoll_target(std::string_view text, F each) {
+  while (!text.empty()) {
+    cursor at(CKPT_TRY(take_line(text)));
+    if (!at.accept("tfd:")) continue;
+    const epoll_target target = CKPT_TRY(parse_epoll_target(at.rest()));
+    if (const result<void> outcome = each(target); !outcome.ok()) return outcome;
+  }
+  return {};
+}
+
 enum class lock_kind : u8 { posix, ofd, flock, lease };
 
 struct file_lock {

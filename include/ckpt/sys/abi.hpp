@@ -234,26 +234,91 @@ struct prctl_mm_map {
 struct rlimit64 {
   u64 soft, hard;
 };
-inline constexpr int rlimit_data = 2, rlimit_stack = 3, rlimit_count = 16;
+inline constexpr int rlimit_data = 2, rlimit_stack = 3, rlimit_nofile = 7, rlimit_count = 16;
 inline constexpr u64 rlimit_infinity = ~u64{0};
-
-// poll(2)
-struct pollfd {
-  i32 fd;
-  i16 events, revents;
-};
-inline constexpr i16 poll_in = 1, poll_out = 4;
-
-struct utsname {
-  char sysname[65], nodename[65], release[65], version[65], machine[65], domainname[65];
-};
 
 struct iovec {
   u64 base;
   u64 length;
 };
 
-inline constexpr int kcmp_file = 0, kcmp_vm = 1, kcmp_files = 2, kcmp_fs = 3;
+// poll(2)
+struct pollfd {
+  i32 fd;
+  i16 events, revents;
+};
+inline constexpr i16 poll_in = 1, poll_out = 4, poll_err = 8, poll_hup = 16;
+
+// epoll(7)
+struct [[gnu::packed]] epoll_event {
+  u32 events;
+  u64 data;
+};
+static_assert(sizeof(epoll_event) == 12);
+inline constexpr int epoll_ctl_add = 1, epoll_ctl_del = 2, epoll_ctl_mod = 3;
+inline constexpr u32 epoll_exclusive = 1u << 28, epoll_wakeup = 1u << 29, epoll_oneshot = 1u << 30,
+                     epoll_et = 1u << 31;
+struct kcmp_epoll_slot {
+  u32 efd, tfd, toff;
+};
+
+// timerfd_create(2), eventfd(2)
+inline constexpr int tfd_timer_abstime = 1, tfd_timer_cancel_on_set = 2, efd_semaphore = 1;
+inline constexpr unsigned long tfd_ioc_set_ticks = 0x40085400;  // _IOW('T', 0, u64)
+inline constexpr int clock_realtime_alarm = 8, clock_boottime_alarm = 9;
+
+// socket(7), unix(7)
+inline constexpr int af_unix = 1, af_netlink = 16, sock_stream = 1, sock_dgram = 2, sock_raw = 3,
+                     sock_seqpacket = 5, sock_cloexec = 02000000;
+inline constexpr int sol_socket = 1, so_type = 3, so_sndbuf = 7, so_rcvbuf = 8, so_passcred = 16,
+                     so_rcvlowat = 18, so_rcvtimeo = 20, so_sndtimeo = 21, so_sndbufforce = 32,
+                     so_rcvbufforce = 33, so_domain = 39, so_peek_off = 42;
+inline constexpr int msg_oob = 1, msg_peek = 2, msg_ctrunc = 8, msg_trunc = 0x20,
+                     msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000;
+inline constexpr int shut_rd = 0, shut_wr = 1, shut_rdwr = 2;
+inline constexpr unsigned long fionread = 0x541b, tiocoutq = 0x5411;
+struct msghdr {
+  u64 msg_name;
+  u32 msg_namelen, pad;
+  iovec* msg_iov;
+  u64 msg_iovlen;
+  void* msg_control;
+  u64 msg_controllen;
+  i32 msg_flags, pad2;
+};
+struct cmsghdr {
+  u64 cmsg_len;
+  i32 cmsg_level, cmsg_type;
+};
+inline constexpr i32 scm_rights = 1;
+
+// sock_diag(7)
+inline constexpr int netlink_sock_diag = 4;
+inline constexpr u16 sock_diag_by_family = 20, nlmsg_error = 2, nlmsg_done = 3, nlm_f_request = 1,
+                     nlm_f_dump = 0x300;
+struct nlmsghdr {
+  u32 nlmsg_len;
+  u16 nlmsg_type, nlmsg_flags;
+  u32 nlmsg_seq, nlmsg_pid;
+};
+struct unix_diag_req {
+  u8 family, protocol;
+  u16 pad;
+  u32 states, ino, show, cookie[2];
+};
+struct unix_diag_msg {
+  u8 family, type, state, pad;
+  u32 ino, cookie[2];
+};
+inline constexpr u32 udiag_show_name = 1, udiag_show_peer = 4;
+inline constexpr u16 unix_diag_name = 0, unix_diag_peer = 2, unix_diag_shutdown = 6;
+inline constexpr u8 tcp_established = 1, tcp_listen = 10;
+
+struct utsname {
+  char sysname[65], nodename[65], release[65], version[65], machine[65], domainname[65];
+};
+
+inline constexpr int kcmp_file = 0, kcmp_vm = 1, kcmp_files = 2, kcmp_fs = 3, kcmp_epoll_tfd = 7;
 
 // sched_setattr(2), ioprio_set(2), membarrier(2)
 struct sched_attr {

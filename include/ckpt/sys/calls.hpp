@@ -123,6 +123,65 @@ inline result<int> poll(abi::pollfd* fds, u64 n, int timeout_ms) {
   return checked<int>(invoke(__NR_poll, fds, n, timeout_ms));
 }
 
+/// A descriptor of another process as one of ours, since 5.6.
+inline result<int> pidfd_getfd(int pidfd, int fd) {
+  return checked<int>(invoke(__NR_pidfd_getfd, pidfd, fd, 0));
+}
+inline result<int> eventfd2(u32 count, int flags) {
+  return checked<int>(invoke(__NR_eventfd2, count, flags));
+}
+inline result<int> timerfd_create(int clock, int flags) {
+  return checked<int>(invoke(__NR_timerfd_create, clock, flags));
+}
+inline result<void> timerfd_gettime(int fd, abi::itimerspec& value) {
+  return checked<void>(invoke(__NR_timerfd_gettime, fd, &value));
+}
+inline result<void> timerfd_settime(int fd, int flags, const abi::itimerspec& value) {
+  return checked<void>(invoke(__NR_timerfd_settime, fd, flags, &value, 0));
+}
+/// A new descriptor when fd is -1, otherwise another mask for that one.
+inline result<int> signalfd4(int fd, u64 mask, int flags) {
+  return checked<int>(invoke(__NR_signalfd4, fd, &mask, sizeof mask, flags));
+}
+inline result<int> epoll_create1(int flags) {
+  return checked<int>(invoke(__NR_epoll_create1, flags));
+}
+inline result<void> epoll_ctl(int epoll, int operation, int fd, const abi::epoll_event& event) {
+  return checked<void>(invoke(__NR_epoll_ctl, epoll, operation, fd, &event));
+}
+inline result<int> epoll_wait(int epoll, abi::epoll_event* events, int n, int timeout_ms) {
+  return checked<int>(invoke(__NR_epoll_wait, epoll, events, n, timeout_ms));
+}
+
+// --- sockets ---------------------------------------------------------------------------------
+inline result<int> socket(int family, int type, int protocol) {
+  return checked<int>(invoke(__NR_socket, family, type, protocol));
+}
+inline result<void> socketpair(int type, int (&ends)[2]) {
+  return checked<void>(invoke(__NR_socketpair, abi::af_unix, type, 0, &ends[0]));
+}
+template <class T>
+result<void> getsockopt(int fd, int option, T& value) {
+  u32 size = sizeof value;
+  return checked<void>(invoke(__NR_getsockopt, fd, abi::sol_socket, option, &value, &size));
+}
+template <class T>
+result<void> setsockopt(int fd, int option, const T& value) {
+  return checked<void>(invoke(__NR_setsockopt, fd, abi::sol_socket, option, &value, sizeof value));
+}
+inline result<u64> sendto(int fd, const void* from, u64 n, int flags) {
+  return checked<u64>(invoke(__NR_sendto, fd, from, n, flags, 0, 0));
+}
+inline result<u64> recvfrom(int fd, void* to, u64 n, int flags) {
+  return checked<u64>(invoke(__NR_recvfrom, fd, to, n, flags, 0, 0));
+}
+inline result<u64> recvmsg(int fd, abi::msghdr& message, int flags) {
+  return checked<u64>(invoke(__NR_recvmsg, fd, &message, flags));
+}
+inline result<void> shutdown(int fd, int how) {
+  return checked<void>(invoke(__NR_shutdown, fd, how));
+}
+
 // --- memory ----------------------------------------------------------------------------------
 inline result<u64> mmap(u64 address, u64 length, int prot, int flags, int fd, u64 offset) {
   return checked<u64>(invoke(__NR_mmap, address, length, prot, flags, fd, offset));

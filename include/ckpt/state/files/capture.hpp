@@ -12,8 +12,10 @@
 #include "ckpt/format/metadata.hpp"
 #include "ckpt/maps/name.hpp"
 #include "ckpt/proc/fdinfo.hpp"
-#include "ckpt/state/files/records.hpp"
-#include "ckpt/sys/file.hpp"
+#include "ckpt/state/files/epoll.hpp"
+#include "ckpt/state/files/event_files.hpp"
+#include "ckpt/state/files/open_files.hpp"
+#include "ckpt/state/files/sockets.hpp"
 
 namespace ckpt::state {
 
@@ -33,27 +35,30 @@ class files_capture {
  public:
   static constexpr u32 max_unnamed = 64;
 
-  /// `proc` is "/proc/PID" of the program; `pid` its number for kcmp(2). `scratch` holds the names
-  /// and tables of the walk, at least 64 KiB.
-  files_capture(std::string_view proc, int pid, mutable_bytes scratch)
-      : proc_(proc), pid_(pid), scratch_(scratch) {}
+  /// `proc` is "/proc/PID" of the program and `task` that of one of its threads, whose number for
+  /// kcmp(2) is `tid`: a main thread that has ended shows no descriptors. `scratch` holds the names
+  /// and tables of the walk, at least 64 KiB; a descriptor takes some 200 bytes of it.
+  files_capture(std::string_view proc, std::string_view task, int tid, mutable_bytes scratch)
+      : proc_(proc), task_(task), tid_(tid), table_(tid, scratch) {}
 
   // Context: helper, all threads frozen
   result<void> capture(format::metadata_builder& out, report& why) {
     CKPT_TRY(list(why));
-    for (u32 i = 0; i < count_; ++i) CKPT_TRY(look_at(entries_[i], why));
-    CKPT_TRY(find_groups(why));
-    for (u32 i = 0; i < count_; ++i)
-      if (entries_[i].first == i) CKPT_TRY(describe_file(entries_[i], out, why));
-    for (u32 i = 0; i < count_; ++i) {
+    for (entry& e : table_.all()) CKPT_TRY(look_at(e, why));
+    CKPT_TRY(table_.find_groups(why));
+    for (entry& e : table_.all())
+      if (table_.is_first(e)) CKPT_TRY(describe_file(e, out, why));
+    for (const entry& e : table_.all()) {
       descriptor d{};
-      d.number = entries_[i].fd;
-      d.open_file = entries_[entries_[i].first].id;
-      d.flags = (entries_[i].info.flags & sys::abi::o_cloexec) != 0 ? 1u : 0u;
+      d.number = e.fd;
+      d.open_file = table_.at(e.first).id;
+      d.flags = (e.info.flags & sys::abi::o_cloexec) != 0 ? 1u : 0u;
       CKPT_TRY(out.add(d));
     }
-    for (u32 i = 0; i < count_; ++i)
-      if (entries_[i].first == i) CKPT_TRY(describe_locks(entries_[i], out, why));
+    for (const entry& e : table_.all())
+      if (table_.is_first(e) && is_object(e.kind)) CKPT_TRY(describe_object(e, out, why));
+    for (const entry& e : table_.all())
+      if (table_.is_first(e) && e.locked) CKPT_TRY(describe_locks(e, out, why));
     return {};
   }
 
@@ -62,9 +67,8 @@ class files_capture {
   /// The descriptors of a file, one that may write before all others.
   [[nodiscard]] open_elsewhere look_for(u64 device, u64 inode) const {
     open_elsewhere found;
-    for (u32 i = 0; i < count_ && !found.writable; ++i) {
-      const entry& e = entries_[i];
-      if (e.st.st_dev != device || e.st.st_ino != inode) continue;
+    for (const entry& e : table_.all()) {
+      if (e.st_dev != device || e.st_ino != inode || found.writable) continue;
       found.descriptor = e.fd;
       found.writable = (e.info.flags & u32{sys::abi::o_accmode}) != u32{sys::abi::o_rdonly};
     }
@@ -84,19 +88,11 @@ class files_capture {
   }
 
  private:
-  struct entry {
-    i32 fd;
-    u32 first;  // index of the lowest descriptor with the same open file
-    u32 id;
-    u32 stdio;
-    proc::fdinfo info;
-    sys::abi::stat st;
-    file_kind kind;
-  };
+  using entry = seen_descriptor;
 
   const char* path_of(std::string_view directory, i64 number = -1) {
     path_.clear();
-    path_.append(proc_).append(directory);
+    path_.append(task_).append(directory);
     if (number >= 0) path_.append(number);
     return path_.c_str();
   }
@@ -106,41 +102,25 @@ class files_capture {
                                     sys::abi::o_rdonly | sys::abi::o_directory | sys::abi::o_cloexec);
     if (!opened.ok()) return why.explain(opened.error(), "cannot list ", path_.view());
     const sys::unique_fd dir(*opened);
-    constexpr u64 list_size = 8192;
-    entries_ = reinterpret_cast<entry*>(scratch_.data() + list_size);
-    capacity_ = static_cast<u32>((scratch_.size() - list_size) / sizeof(entry));
-    for (;;) {
-      const u64 got = CKPT_TRY(sys::getdents64(dir.get(), scratch_.data(), list_size));
-      if (got == 0) break;
-      for (u64 at = 0; at < got;) {
-        sys::abi::dirent64 d{};
-        std::memcpy(&d, scratch_.data() + at, sys::abi::dirent64_name_offset);
-        const char* name =
-            reinterpret_cast<const char*>(scratch_.data() + at + sys::abi::dirent64_name_offset);
-        at += d.d_reclen;
-        const auto number = parse_number(name);
-        if (!number.ok()) continue;
-        if (count_ == capacity_) return why.refuse("more than ", capacity_, " descriptors are open");
-        entry& e = entries_[count_++];
-        e = {};
-        e.fd = static_cast<i32>(*number);
-      }
-    }
-    // The kernel lists them in order; the format wants it so.
-    for (u32 i = 1; i < count_; ++i)
-      for (u32 k = i; k > 0 && entries_[k].fd < entries_[k - 1].fd; --k)
-        std::swap(entries_[k], entries_[k - 1]);
-    return {};
+    return table_.list(dir.get(), why);
   }
 
-  /// The text of fdinfo, in text_.
-  result<std::string_view> read_info(i32 fd) {
+  /// The text of fdinfo; of what is longer than `to` its beginning.
+  result<std::string_view> read_info(i32 fd, mutable_bytes to) {
     const sys::unique_fd info(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path_of("/fdinfo/", fd),
                                                    sys::abi::o_rdonly | sys::abi::o_cloexec)));
     sys::linux_files kernel;
-    const u64 size = CKPT_TRY(
-        sys::read_up_to(kernel, info.get(), std::as_writable_bytes(std::span(text_))));
-    return std::string_view(text_, size);
+    const u64 size = CKPT_TRY(sys::read_up_to(kernel, info.get(), to));
+    return text_of_bytes(to.first(size));
+  }
+  result<std::string_view> read_info(i32 fd) {
+    return read_info(fd, std::as_writable_bytes(std::span(text_)));
+  }
+  /// The same in what is left to work in, which holds any.
+  result<std::string_view> read_long_info(i32 fd) {
+    const auto text = CKPT_TRY(read_info(fd, table_.left()));
+    if (text.size() == table_.left().size()) return errc::no_memory;
+    return text;
   }
 
   result<std::string_view> link_of(i32 fd) {
@@ -162,33 +142,13 @@ class files_capture {
     const auto info = proc::parse_fdinfo(*text);
     if (!info.ok()) return why.explain(info.error(), "cannot read fdinfo of descriptor ", e.fd);
     e.info = *info;
-    if (auto r = sys::newfstatat(sys::abi::at_fdcwd, path_of("/fd/", e.fd), e.st, 0); !r.ok())
+    e.locked = text->find("\nlock:") != std::string_view::npos;
+    sys::abi::stat st{};
+    if (auto r = sys::newfstatat(sys::abi::at_fdcwd, path_of("/fd/", e.fd), st, 0); !r.ok())
       return why.explain(r.error(), "cannot look at descriptor ", e.fd);
-    return {};
-  }
-
-  static bool same_file(const entry& a, const entry& b) {
-    return a.st.st_dev == b.st.st_dev && a.st.st_ino == b.st.st_ino;
-  }
-
-  /// dup'ed descriptors share one open file; only kcmp(2) can tell.
-  result<void> find_groups(report& why) {
-    for (u32 i = 0; i < count_; ++i) {
-      entries_[i].first = i;
-      for (u32 k = 0; k < i; ++k) {
-        if (entries_[k].first != k || !same_file(entries_[i], entries_[k])) continue;
-        const auto order = sys::kcmp(pid_, pid_, sys::abi::kcmp_file,
-                                     static_cast<u64>(entries_[i].fd),
-                                     static_cast<u64>(entries_[k].fd));
-        if (!order.ok())
-          return why.explain(order.error(), "cannot compare descriptors ", entries_[k].fd, " and ",
-                             entries_[i].fd, " (kcmp(2) is not permitted or not in this kernel)");
-        if (*order == 0) {
-          entries_[i].first = k;
-          break;
-        }
-      }
-    }
+    e.st_dev = st.st_dev, e.st_ino = st.st_ino, e.st_rdev = st.st_rdev;
+    e.st_nlink = st.st_nlink, e.st_mode = st.st_mode, e.st_size = st.st_size;
+    e.modified_ns = static_cast<i64>(st.st_mtime_sec * 1'000'000'000 + st.st_mtime_nsec);
     return {};
   }
 
@@ -196,21 +156,42 @@ class files_capture {
 
   /// A terminal, pipe or socket whose other end is not ours: one of 0–2, or the same file again.
   bool from_outside(entry& e) {
-    for (u32 i = 0; i < count_; ++i) {
-      const entry& other = entries_[i];
-      if (!is_stdio(other) || !same_file(e, other)) continue;
-      if ((other.info.flags & 3u) != (e.info.flags & 3u)) continue;
+    for (const entry& other : table_.all()) {
+      if (!is_stdio(other)) break;
+      if (!same_file(e, other) || (other.info.flags & 3u) != (e.info.flags & 3u)) continue;
       e.stdio = static_cast<u32>(other.fd);
       return true;
     }
     return false;
   }
+  static constexpr u32 reads = 1u << sys::abi::o_rdonly, writes = 1u << sys::abi::o_wronly;
   /// Both ends of a pipe in one process: it carries bytes that nobody outside can bring back.
-  bool is_internal_pipe(const entry& e) const {
-    for (u32 i = 0; i < count_; ++i)
-      if (same_file(entries_[i], e) && (entries_[i].info.flags & 3u) != (e.info.flags & 3u))
-        return true;
-    return false;
+  bool is_internal_pipe(const entry& e) {
+    const u32 access = table_.file_of(e).access;
+    return (access & ~reads) != 0 && (access & ~writes) != 0;
+  }
+  /// One end alone, and the kernel says that there is no other anywhere.
+  bool is_left_of_pipe(const entry& e) {
+    const sys::unique_fd fd(borrow(e.fd).value_or(-1));
+    if (!fd) return false;
+    sys::abi::pollfd p{fd.get(), 0, 0};
+    const i16 alone = table_.file_of(e).access == reads ? sys::abi::poll_hup : sys::abi::poll_err;
+    return sys::poll(&p, 1, 0).ok() && (p.revents & alone) != 0;
+  }
+
+  /// The program's open file as a descriptor of ours. Where the kernel does not hand it out, our
+  /// copy of the program's table has it, unless the program has put another there since.
+  // Context: helper, all threads frozen
+  result<int> borrow(i32 fd) {
+    if (!program_) program_ = sys::unique_fd(sys::pidfd_open(pid_, 0).value_or(-1));
+    if (program_)
+      if (const auto got = sys::pidfd_getfd(program_.get(), fd); got.ok()) return got;
+    const auto same = sys::kcmp(pid_, sys::getpid(), sys::abi::kcmp_file, static_cast<u64>(fd),
+                                static_cast<u64>(fd));
+    if (same.value_or(1) != 0) return errc::access;
+    const auto copy = sys::fcntl(fd, sys::abi::f_dupfd_cloexec, 0);
+    if (!copy.ok()) return copy.error();
+    return static_cast<int>(*copy);
   }
 
   static bool is_memory_device(u64 device) {
@@ -224,7 +205,7 @@ class files_capture {
     sys::abi::stat own{};
     u8 termios[64];
     constexpr unsigned long tcgets = 0x5401;
-    return sys::fstat(e.fd, own).ok() && own.st_dev == e.st.st_dev && own.st_ino == e.st.st_ino &&
+    return sys::fstat(e.fd, own).ok() && own.st_dev == e.st_dev && own.st_ino == e.st_ino &&
            sys::ioctl(e.fd, tcgets, &termios[0]).ok();
   }
 
@@ -245,9 +226,13 @@ class files_capture {
         "close it before the checkpoint, or wait until the program has";
     if ((e.info.flags & u32{o_async}) != 0)
       return refuse(e, why, "set to send signals (O_ASYNC)", close_it);
-    switch (e.st.st_mode & s_ifmt) {
+    if (const file_kind object = kind_of_object(link); object != file_kind{}) {
+      e.kind = object;
+      return {};
+    }
+    switch (e.st_mode & s_ifmt) {
       case s_ifreg:
-        if (link.starts_with("/memfd:") && e.st.st_nlink == 0 && is_huge(e))
+        if (link.starts_with("/memfd:") && e.st_nlink == 0 && is_huge(e))
           return refuse(e, why, "a memory file made of hugetlb pages", close_it);
         if (link.starts_with("/secretmem")) return refuse(e, why, "secret memory", close_it);
         if (is_message_queue(e)) return refuse(e, why, "a message queue (mq_open)", close_it);
@@ -255,18 +240,18 @@ class files_capture {
         if (!link.starts_with('/')) return refuse(e, why, "a kernel object", close_it);
         if (link.starts_with("/proc/") || link.starts_with("/sys/"))
           e.kind = file_kind::kernel_file;
-        else if (e.st.st_nlink == 0)
+        else if (e.st_nlink == 0)
           e.kind = file_kind::deleted;
         else
           e.kind = file_kind::regular;
         return {};
       case s_ifdir:
-        if (e.st.st_nlink == 0) return refuse(e, why, "a deleted directory", close_it);
+        if (e.st_nlink == 0) return refuse(e, why, "a deleted directory", close_it);
         e.kind = link.starts_with("/proc/") || link.starts_with("/sys/") ? file_kind::kernel_file
                                                                          : file_kind::directory;
         return {};
       case s_ifchr:
-        if (is_memory_device(e.st.st_rdev)) {
+        if (is_memory_device(e.st_rdev)) {
           e.kind = file_kind::device;
           return {};
         }
@@ -276,18 +261,17 @@ class files_capture {
           return refuse(e, why, "a terminal that is not its standard input or output", close_it);
         return {};
       case s_ififo:
-        e.kind = link.starts_with("pipe:") && is_internal_pipe(e) ? file_kind::pipe
-                                                                   : file_kind::outside;
-        if (e.kind == file_kind::pipe && (e.info.flags & u32{sys::abi::o_direct}) != 0)
-          return refuse(e, why, "a pipe in packet mode (O_DIRECT)", close_it);
+        e.kind =
+            link.starts_with("pipe:") && is_internal_pipe(e) ? file_kind::pipe : file_kind::outside;
         if (e.kind == file_kind::pipe) return {};
-        if (!link.starts_with("pipe:") || !from_outside(e))
-          return refuse(e, why, "a pipe", close_it);
+        if (!link.starts_with("pipe:")) return refuse(e, why, "a named pipe", close_it);
+        if (from_outside(e)) return {};
+        if (!is_left_of_pipe(e))
+          return refuse(e, why, "a pipe whose other end another process has", close_it);
+        e.kind = file_kind::pipe;
         return {};
       case s_ifsock:
-        e.kind = file_kind::outside;
-        if (!from_outside(e)) return refuse(e, why, "a socket", close_it);
-        return {};
+        return classify_socket(e, why);
       default:
         return refuse(e, why, "of a kind that cannot be saved", close_it);
     }
@@ -295,12 +279,77 @@ class files_capture {
 
   /// A terminal that 0, 1 or 2 has with another access mode.
   bool any_stdio_terminal(entry& e) {
-    for (u32 i = 0; i < count_; ++i)
-      if (is_stdio(entries_[i]) && same_file(entries_[i], e)) {
-        e.stdio = static_cast<u32>(entries_[i].fd);
-        return true;
-      }
+    for (const entry& other : table_.all()) {
+      if (!is_stdio(other)) break;
+      if (!same_file(other, e)) continue;
+      e.stdio = static_cast<u32>(other.fd);
+      return true;
+    }
     return false;
+  }
+
+  static file_kind kind_of_object(std::string_view link) {
+    if (link == "anon_inode:[eventfd]") return file_kind::eventfd;
+    if (link == "anon_inode:[timerfd]") return file_kind::timerfd;
+    if (link == "anon_inode:[signalfd]") return file_kind::signalfd;
+    if (link == "anon_inode:[eventpoll]") return file_kind::epoll;
+    return {};
+  }
+
+  /// Every socket that sock_diag(7) tells of and the program has, in order of its number.
+  result<void> list_sockets() {
+    if (sockets_listed_) return {};
+    sockets_listed_ = true;
+    u64 wanted = 0;
+    for (const entry& e : table_.all())
+      if ((e.st_mode & sys::abi::s_ifmt) == sys::abi::s_ifsock) ++wanted;
+    const auto room = table_.take_left(wanted * sizeof(unix_socket));
+    if (room.empty()) return errc::no_memory;
+    sockets_ = {reinterpret_cast<unix_socket*>(room.data()), 0};
+    u64 count = 0;
+    CKPT_TRY(for_each_unix_socket(table_.left(), [&](const unix_socket& s) {
+      if (count < wanted && table_.find_file(device_of_sockets_, s.inode) != nullptr)
+        sockets_.data()[count++] = s;
+    }));
+    sockets_ = {sockets_.data(), count};
+    merge_sort(sockets_, std::span(reinterpret_cast<unix_socket*>(table_.left().data()), count),
+               [](const unix_socket& a, const unix_socket& b) { return a.inode < b.inode; });
+    return {};
+  }
+  const unix_socket* find_socket(u64 inode) const {
+    const u64 i = first_not(sockets_, [&](const unix_socket& s) { return s.inode < inode; });
+    return i < sockets_.size() && sockets_[i].inode == inode ? &sockets_[i] : nullptr;
+  }
+
+  /// One of a pair that is all the program's, or what is left of one.
+  result<void> classify_socket(entry& e, report& why) {
+    constexpr std::string_view close_it =
+        "close it before the checkpoint, or wait until the program has";
+    device_of_sockets_ = e.st_dev;
+    const auto listed = list_sockets();
+    const unix_socket* s = find_socket(e.st_ino);
+    const bool paired = s != nullptr && s->connected && !s->listens;
+    const entry* peer = paired && s->peer != 0 ? table_.find_file(e.st_dev, s->peer) : nullptr;
+    const unix_socket* other = peer != nullptr ? find_socket(s->peer) : nullptr;
+    const bool mutual = other != nullptr && other->peer == s->inode && !other->named;
+    e.kind = file_kind::socket;
+    if (paired && !s->named && mutual) return {};
+    e.kind = file_kind::outside;
+    if (from_outside(e)) return {};
+    e.kind = file_kind::socket;
+    if (paired && !s->named && s->peer == 0) return {};
+    const sys::unique_fd fd(borrow(e.fd).value_or(-1));
+    i32 family = -1;
+    (void)sys::getsockopt(fd.get(), sys::abi::so_domain, family);
+    if (family != sys::abi::af_unix) return refuse(e, why, "a socket", close_it);
+    if (!listed.ok())
+      return refuse(e, why, "a socket whose peer the kernel does not tell (sock_diag)", close_it);
+    if (s == nullptr) return refuse(e, why, "a socket of another network namespace", close_it);
+    if (s->listens || (s->named && !s->connected))
+      return refuse(e, why, "a socket that others connect to", close_it);
+    if (!paired) return refuse(e, why, "a socket that is not connected", close_it);
+    if (s->named || peer != nullptr) return refuse(e, why, "a socket with a name", close_it);
+    return refuse(e, why, "a socket connected to another process", close_it);
   }
 
   result<void> describe_file(entry& e, format::metadata_builder& out, report& why) {
@@ -315,12 +364,12 @@ class files_capture {
     // How an unnamed file was made, not what it is.
     constexpr u32 made_unnamed = u32{sys::abi::o_tmpfile} & ~u32{sys::abi::o_directory};
     if ((f.flags & made_unnamed) != 0) f.flags = f.flags & ~u32{sys::abi::o_tmpfile};
-    f.mode = e.st.st_mode;
+    f.mode = e.st_mode;
     f.offset = e.info.position;
-    f.size = static_cast<u64>(e.st.st_size);
-    f.modified_ns = static_cast<i64>(e.st.st_mtime_sec * 1'000'000'000 + e.st.st_mtime_nsec);
-    f.device = e.st.st_dev;
-    f.inode = e.st.st_ino;
+    f.size = static_cast<u64>(e.st_size);
+    f.modified_ns = e.modified_ns;
+    f.device = e.st_dev;
+    f.inode = e.st_ino;
     f.stdio = e.stdio;
     std::string_view path = *link;
     if (e.kind == file_kind::regular) {
@@ -330,7 +379,7 @@ class files_capture {
       if (!found.ok() && found.error() != errc::no_entry && found.error() != errc::access &&
           found.error() != no_directory)
         return why.explain(found.error(), "cannot look at the file of descriptor ", e.fd);
-      if (!found.ok() || named.st_ino != e.st.st_ino || named.st_dev != e.st.st_dev) {
+      if (!found.ok() || named.st_ino != e.st_ino || named.st_dev != e.st_dev) {
         // It still has a name, but not this one: unlinked beside a hard link, hidden by a mount,
         // below a directory closed to this user. A copy is as good for who only reads.
         if ((e.info.flags & u32{sys::abi::o_accmode}) != u32{sys::abi::o_rdonly})
@@ -348,14 +397,127 @@ class files_capture {
     }
     if (e.kind == file_kind::kernel_file) path = as_self(path);
     CKPT_TRY(out.add(f, bytes_of_text(path)));
-    if (e.kind == file_kind::pipe && is_first_end(e)) return save_pipe(e, out, why);
+    if (e.kind == file_kind::pipe && &table_.file_of(e) == &e) return save_pipe(e, out, why);
     return {};
   }
 
-  bool is_first_end(const entry& e) const {
-    for (u32 i = 0; i < count_; ++i)
-      if (same_file(entries_[i], e)) return &entries_[i] == &e;
-    return true;
+  /// What is in no open_file of its kind. Every open file has its number by now.
+  result<void> describe_object(const entry& e, format::metadata_builder& out, report& why) {
+    const auto outcome = [&]() -> result<void> {
+      const sys::unique_fd fd(CKPT_TRY(borrow(e.fd)));
+      switch (e.kind) {
+        case file_kind::eventfd: {
+          auto counter = CKPT_TRY(capture_eventfd(fd.get(), CKPT_TRY(read_info(e.fd))));
+          counter.open_file = e.id;
+          return out.add(counter);
+        }
+        case file_kind::timerfd: {
+          auto timer = CKPT_TRY(capture_timerfd(fd.get(), [&] { return read_info(e.fd); }));
+          timer.open_file = e.id;
+          return out.add(timer);
+        }
+        case file_kind::signalfd: {
+          signal_file s{};
+          s.open_file = e.id;
+          s.mask = CKPT_TRY(proc::parse_signalfd(CKPT_TRY(read_info(e.fd))));
+          return out.add(s);
+        }
+        case file_kind::epoll:
+          return describe_epoll(e, fd.get(), out, why);
+        default:
+          break;
+      }
+      const unix_socket* s = find_socket(e.st_ino);
+      const entry* peer = s->peer != 0 ? table_.find_file(e.st_dev, s->peer) : nullptr;
+      report reason;
+      const sys::unique_fd other(peer != nullptr ? CKPT_TRY(borrow(peer->fd)) : -1);
+      const auto captured = capture_socket(fd.get(), other.get(), *s, e.id,
+                                           peer != nullptr ? table_.at(peer->first).id : no_peer,
+                                           table_.left(), out, reason);
+      if (!captured.ok() && captured.error() == errc::refused)
+        return why.refuse("the socket on descriptor ", e.fd, " cannot be saved: ", reason.line());
+      return captured;
+    }();
+    if (!outcome.ok()) return why.explain(outcome.error(), "cannot look into descriptor ", e.fd);
+    return {};
+  }
+
+  /// `fd` is ours and refers to the same epoll.
+  result<void> describe_epoll(const entry& e, int fd, format::metadata_builder& out, report& why) {
+    // The file's own list, sorted by number: entries of one number keep their order, by which
+    // kcmp(2) tells them apart.
+    const auto text = CKPT_TRY(read_long_info(e.fd));
+    mutable_bytes room = table_.left().subspan(align_up(text.size(), 16));
+    epoll record{};
+    record.open_file = e.id;
+    u64 count = 0;
+    auto* targets = reinterpret_cast<proc::epoll_target*>(room.data());
+    const u64 capacity = room.size() / 2 / sizeof(proc::epoll_target);
+    CKPT_TRY(proc::for_each_epoll_target(text, [&](const proc::epoll_target& t) -> result<void> {
+      if (count == capacity) return errc::no_memory;
+      targets[count++] = t;
+      return {};
+    }));
+    merge_sort(std::span(targets, count), std::span(targets + count, count),
+               [](const auto& a, const auto& b) { return a.descriptor < b.descriptor; });
+    record.count = count;
+    CKPT_TRY(out.begin(record));
+    u32 nth = 0;
+    for (u64 i = 0; i < count; ++i) {
+      const auto& t = targets[i];
+      nth = i > 0 && targets[i - 1].descriptor == t.descriptor ? nth + 1 : 0;
+      const bool alone = nth == 0 && (i + 1 == count || targets[i + 1].descriptor != t.descriptor);
+      if (alone && is_still_registered(fd, t)) {
+        CKPT_TRY(add_entry(t, *table_.find(t.descriptor), out));
+        continue;
+      }
+      const auto found = find_target(e.fd, t, nth);
+      if (!found.ok())
+        return why.explain(found.error(), "cannot compare what the epoll on descriptor ", e.fd,
+                           " watches (kcmp(2) is not permitted or not in this kernel)");
+      if (*found == nullptr)
+        return why.refuse("the epoll on descriptor ", e.fd, " watches a file, registered as ",
+                          t.descriptor,
+                          ", that the program has closed and another process still "
+                          "has; remove it (EPOLL_CTL_DEL) before it is closed");
+      CKPT_TRY(add_entry(t, **found, out));
+    }
+    return out.end();
+  }
+  result<void> add_entry(const proc::epoll_target& t, const entry& watched,
+                         format::metadata_builder& out) {
+    epoll_entry e{};
+    e.descriptor = t.descriptor;
+    e.open_file = table_.at(watched.first).id;
+    e.events = t.events;
+    e.data = t.data;
+    return out.append(bytes_of(e));
+  }
+  /// True when the number still is the file that it was registered for, as it nearly always is:
+  /// then the kernel refuses to register it again, and finds that out by one look into a tree. Our
+  /// copy of the program's table has the file at this number; what the kernel does accept is taken
+  /// back.
+  bool is_still_registered(int epoll_fd, const proc::epoll_target& t) {
+    const entry* e = table_.find(t.descriptor);
+    if (e == nullptr || e->st_dev != t.device || e->st_ino != t.inode) return false;
+    const auto same = sys::kcmp(pid_, sys::getpid(), sys::abi::kcmp_file,
+                                static_cast<u64>(t.descriptor), static_cast<u64>(t.descriptor));
+    if (same.value_or(1) != 0) return false;
+    const auto added = sys::epoll_ctl(epoll_fd, sys::abi::epoll_ctl_add, t.descriptor, {0, 0});
+    if (added.ok()) (void)sys::epoll_ctl(epoll_fd, sys::abi::epoll_ctl_del, t.descriptor, {0, 0});
+    return !added.ok() && added.error() == errc::exists;
+  }
+  /// The open file that an entry watches, for which the kernel walks through the whole epoll.
+  result<const entry*> find_target(i32 epoll_fd, const proc::epoll_target& t, u32 nth) {
+    const entry* at_number = table_.find(t.descriptor);
+    const auto compare = [&](i32 fd) {
+      const sys::abi::kcmp_epoll_slot slot{static_cast<u32>(epoll_fd),
+                                           static_cast<u32>(t.descriptor), nth};
+      return sys::kcmp(pid_, pid_, sys::abi::kcmp_epoll_tfd, static_cast<u64>(fd),
+                       reinterpret_cast<u64>(&slot));
+    };
+    if (at_number != nullptr && CKPT_TRY(compare(t.descriptor)) == 0) return at_number;
+    return table_.find_open_file(t.device, t.inode, compare);
   }
 
   /// tee(2) copies what a pipe holds and leaves it there.
@@ -368,8 +530,9 @@ class files_capture {
     if (!source.ok()) return cannot(source.error());
     const sys::unique_fd from(*source);
     pipe_content p{};
-    p.inode = e.st.st_ino;
+    p.inode = e.st_ino;
     p.capacity = static_cast<u64>(sys::fcntl(from.get(), f_getpipe_sz, 0).value_or(65536));
+    p.packets = e.packets ? 1u : 0u;
     CKPT_TRY(out.begin(p));
     int ends[2] = {-1, -1};
     if (auto r = sys::pipe2(ends, sys::abi::o_cloexec | sys::abi::o_nonblock); !r.ok())
@@ -378,9 +541,9 @@ class files_capture {
     const sys::unique_fd into(ends[1]);
     (void)sys::fcntl(into.get(), f_setpipe_sz, static_cast<long>(p.capacity.get()));
     // A copy that is shorter than the pipe's content is no copy.
-    constexpr unsigned long fionread = 0x541b;
     i32 held = 0;
-    if (auto r = sys::ioctl(from.get(), fionread, &held); !r.ok()) return cannot(r.error());
+    if (auto r = sys::ioctl(from.get(), sys::abi::fionread, &held); !r.ok())
+      return cannot(r.error());
     const auto teed = sys::checked<u64>(
         sys::invoke(__NR_tee, from.get(), into.get(), p.capacity.get(), 2 /* SPLICE_F_NONBLOCK */));
     if (held > 0 && !teed.ok()) return cannot(teed.error());
@@ -391,6 +554,9 @@ class files_capture {
     for (u64 left = teed.value_or(0); left > 0;) {
       const auto got = sys::read(copy.get(), buffer, sizeof buffer);
       if (!got.ok() || *got == 0) return cannot(got.ok() ? errc::io : got.error());
+      // A read takes one packet, and a packet is no longer than this.
+      const wire::le<u32> length = static_cast<u32>(*got);
+      if (e.packets) CKPT_TRY(out.append(bytes_of(length)));
       CKPT_TRY(out.append(bytes(buffer, *got)));
       left -= *got;
     }
@@ -402,13 +568,15 @@ class files_capture {
     if (const sys::unique_fd readable(reopen(e.fd).value_or(-1)); !readable)
       return refuse(e, why, "a deleted file that cannot be read", "give it a name or close it");
     for (u32 i = 0; i < unnamed_count_; ++i)
-      if (unnamed_[i].st.st_dev == e.st.st_dev && unnamed_[i].st.st_ino == e.st.st_ino) {
+      if (unnamed_[i].st.st_dev == e.st_dev && unnamed_[i].st.st_ino == e.st_ino) {
         f.content = u64{i} + 1;
         return {};
       }
     if (unnamed_count_ == max_unnamed)
       return why.refuse("more than ", max_unnamed, " deleted and memory files are open");
-    unnamed_[unnamed_count_++] = {e.fd, e.st};
+    unnamed_content& content = unnamed_[unnamed_count_++];
+    content.descriptor = e.fd;
+    CKPT_TRY(sys::newfstatat(sys::abi::at_fdcwd, path_of("/fd/", e.fd), content.st, 0));
     f.content = u64{unnamed_count_};
     return {};
   }
@@ -420,11 +588,8 @@ class files_capture {
       return whole.starts_with(part) && (whole.size() == part.size() || whole[part.size()] == '/');
     };
     if (!below(path, proc_)) return path;
-    path.remove_prefix(proc_.size());
-    fixed_text<32> task;
-    task.append("/task/").append(pid_);
-    const bool of_thread = below(path, task.view());
-    if (of_thread) path.remove_prefix(task.view().size());
+    const bool of_thread = below(path, task_);
+    path.remove_prefix(of_thread ? task_.size() : proc_.size());
     self_path_.clear();
     self_path_.append(of_thread ? "/proc/thread-self" : "/proc/self").append(path);
     return self_path_.view();
@@ -444,13 +609,9 @@ class files_capture {
   }
 
   result<void> describe_locks(const entry& e, format::metadata_builder& out, report& why) {
-    const auto text = read_info(e.fd);
+    const auto text = read_long_info(e.fd);
     if (!text.ok()) return why.explain(text.error(), "cannot look at descriptor ", e.fd);
-    const bool first_of_file = [&] {
-      for (u32 i = 0; i < count_; ++i)
-        if (same_file(entries_[i], e)) return &entries_[i] == &e;
-      return true;
-    }();
+    const bool first_of_file = &table_.file_of(e) == &e;
     const auto outcome = proc::for_each_lock(*text, [&](const proc::file_lock& l) -> result<void> {
       if (l.kind == proc::lock_kind::lease)
         return why.refuse("descriptor ", e.fd, " holds a lease; release it before the checkpoint");
@@ -473,10 +634,11 @@ class files_capture {
 
   std::string_view proc_;
   int pid_;
-  mutable_bytes scratch_;
-  entry* entries_ = nullptr;
-  u32 capacity_ = 0;
-  u32 count_ = 0;
+  open_files table_;
+  sys::unique_fd program_;
+  std::span<unix_socket> sockets_;
+  bool sockets_listed_ = false;
+  u64 device_of_sockets_ = 0;
   u32 next_id_ = 0;
   unnamed_content unnamed_[max_unnamed] = {};
   u32 unnamed_count_ = 0;

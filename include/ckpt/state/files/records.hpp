@@ -16,9 +16,21 @@ enum class file_kind : u32 {
   device = 4,       // null, zero, full, random, urandom, tty: reopened by path
   outside = 5,      // terminal, pipe or socket on 0–2: comes from whoever restarts
   kernel_file = 6,  // below /proc or /sys: reopened by path, never compared
-  pipe = 7,         // one end of a pipe that has both ends in the program
+  pipe = 7,         // one end of a pipe that is all the program's
+  eventfd = 9,      // 9 to 13: made anew from the record of its own that each has
+  timerfd = 10,
+  signalfd = 11,
+  epoll = 12,
+  socket = 13,  // of socketpair(2), with its other end in the program or closed
 };
-constexpr bool legal(file_kind k) { return k >= file_kind::regular && k <= file_kind::pipe; }
+constexpr bool legal(file_kind k) {
+  return (k >= file_kind::regular && k <= file_kind::pipe) ||
+         (k >= file_kind::eventfd && k <= file_kind::socket);
+}
+/// Neither a path nor an offset brings it back.
+constexpr bool is_object(file_kind k) {
+  return k >= file_kind::eventfd && k <= file_kind::socket;
+}
 
 struct open_file {
   static constexpr auto record = format::record_type::open_file;
@@ -64,6 +76,8 @@ struct pipe_content {
   static constexpr auto record = format::record_type::pipe_content;
   wire::le<u64> inode;
   wire::le<u64> capacity;
+  wire::le<u32> packets;
+  wire::reserved<4> reserved;
 };
 
 /// The bytes at each end of a file that its fingerprint covers.
@@ -76,7 +90,7 @@ BOOST_HANA_ADAPT_STRUCT(ckpt::state::open_file, id, kind, flags, mode, offset, s
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::descriptor, number, open_file, flags, reserved);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::file_lock, open_file, kind, exclusive, reserved, start,
                         length);
-BOOST_HANA_ADAPT_STRUCT(ckpt::state::pipe_content, inode, capacity);
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::pipe_content, inode, capacity, packets, reserved);
 
 namespace ckpt::wire {
 template <>
@@ -84,7 +98,8 @@ inline constexpr auto describe<state::open_file> = description<14>{
     "open_file",
     "One open file description (open(2)). The tail is its path.",
     {"number by which descriptors and locks refer to it, counted from 0",
-     "1 regular, 2 deleted, 3 directory, 4 device, 5 outside, 6 kernel file, 7 end of a pipe",
+     "1 regular, 2 deleted, 3 directory, 4 device, 5 outside, 6 kernel file, 7 end of a pipe, "
+     "9 eventfd, 10 timerfd, 11 signalfd, 12 epoll, 13 socket",
      "status flags, as F_GETFL of fcntl(2) gives them", "st_mode", "file offset",
      "st_size at the checkpoint", "st_mtim in nanoseconds", "st_dev", "st_ino",
      "number of the shared_object that it opens, 0 for none",
@@ -103,14 +118,16 @@ inline constexpr auto describe<state::file_lock> = description<6>{
     {"id of an open_file of that file", "1 fcntl F_SETLK, 2 fcntl F_OFD_SETLK, 3 flock(2)",
      "1 for a write or exclusive lock", "zero", "first byte", "bytes, 0 to the end of the file"}};
 template <>
-inline constexpr auto describe<state::pipe_content> = description<2>{
+inline constexpr auto describe<state::pipe_content> = description<4>{
     "pipe_content",
-    "A pipe with both ends in the program. The tail is what has been written and not yet read.",
-    {"inode number of the open_file records that are its ends", "F_GETPIPE_SZ, in bytes"}};
+    "A pipe that is all the program's. The tail is what has been written and not yet read.",
+    {"inode number of the open_file records that are its ends", "F_GETPIPE_SZ, in bytes",
+     "1 in packet mode (O_DIRECT): the tail has for each packet its length, 4 bytes, and its bytes",
+     "zero"}};
 }  // namespace ckpt::wire
 
 namespace ckpt::state {
-static_assert(wire::laid_out_in<pipe_content, 16>());
+static_assert(wire::laid_out_in<pipe_content, 24>());
 static_assert(wire::laid_out_in<open_file, 88>());
 static_assert(wire::laid_out_in<descriptor, 16>());
 static_assert(wire::laid_out_in<file_lock, 32>());
