@@ -325,8 +325,8 @@ class helper {
     // A hundred thousand descriptors take some 20 MiB; pages that are not needed are never there.
     const u64 quarter = page_down(s_.arena.left() / 4);
     const auto scratch = CKPT_TRY(s_.arena.take(quarter > (1 << 20) ? quarter : 1 << 20));
-    files_ = new (room.data()) state::files_capture(s_.proc.view(), s_.self.view(), s_.thread,
-                                                        scratch);
+    files_ = new (room.data()) state::files_capture(s_.proc.view(), s_.self.view(), s_.program,
+                                                        s_.thread, scratch);
     return files_->capture(s_.metadata, s_.why);
   }
 

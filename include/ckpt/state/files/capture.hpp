@@ -35,11 +35,12 @@ class files_capture {
  public:
   static constexpr u32 max_unnamed = 64;
 
-  /// `proc` is "/proc/PID" of the program and `task` that of one of its threads, whose number for
-  /// kcmp(2) is `tid`: a main thread that has ended shows no descriptors. `scratch` holds the names
+  /// `proc` is "/proc/PID" of the program and `task` that of one of its threads; `pid` and `tid` are
+  /// their numbers for calls. A main thread that has ended shows no descriptors. `scratch` holds the names
   /// and tables of the walk, at least 64 KiB; a descriptor takes some 200 bytes of it.
-  files_capture(std::string_view proc, std::string_view task, int tid, mutable_bytes scratch)
-      : proc_(proc), task_(task), tid_(tid), table_(tid, scratch) {}
+  files_capture(std::string_view proc, std::string_view task, int pid, int tid,
+                mutable_bytes scratch)
+      : proc_(proc), task_(task), pid_(pid), tid_(tid), table_(tid, scratch) {}
 
   // Context: helper, all threads frozen
   result<void> capture(format::metadata_builder& out, report& why) {
@@ -186,7 +187,7 @@ class files_capture {
     if (!program_) program_ = sys::unique_fd(sys::pidfd_open(pid_, 0).value_or(-1));
     if (program_)
       if (const auto got = sys::pidfd_getfd(program_.get(), fd); got.ok()) return got;
-    const auto same = sys::kcmp(pid_, sys::getpid(), sys::abi::kcmp_file, static_cast<u64>(fd),
+    const auto same = sys::kcmp(tid_, sys::getpid(), sys::abi::kcmp_file, static_cast<u64>(fd),
                                 static_cast<u64>(fd));
     if (same.value_or(1) != 0) return errc::access;
     const auto copy = sys::fcntl(fd, sys::abi::f_dupfd_cloexec, 0);
@@ -500,7 +501,7 @@ class files_capture {
   bool is_still_registered(int epoll_fd, const proc::epoll_target& t) {
     const entry* e = table_.find(t.descriptor);
     if (e == nullptr || e->st_dev != t.device || e->st_ino != t.inode) return false;
-    const auto same = sys::kcmp(pid_, sys::getpid(), sys::abi::kcmp_file,
+    const auto same = sys::kcmp(tid_, sys::getpid(), sys::abi::kcmp_file,
                                 static_cast<u64>(t.descriptor), static_cast<u64>(t.descriptor));
     if (same.value_or(1) != 0) return false;
     const auto added = sys::epoll_ctl(epoll_fd, sys::abi::epoll_ctl_add, t.descriptor, {0, 0});
@@ -513,7 +514,7 @@ class files_capture {
     const auto compare = [&](i32 fd) {
       const sys::abi::kcmp_epoll_slot slot{static_cast<u32>(epoll_fd),
                                            static_cast<u32>(t.descriptor), nth};
-      return sys::kcmp(pid_, pid_, sys::abi::kcmp_epoll_tfd, static_cast<u64>(fd),
+      return sys::kcmp(tid_, tid_, sys::abi::kcmp_epoll_tfd, static_cast<u64>(fd),
                        reinterpret_cast<u64>(&slot));
     };
     if (at_number != nullptr && CKPT_TRY(compare(t.descriptor)) == 0) return at_number;
@@ -633,7 +634,9 @@ class files_capture {
   }
 
   std::string_view proc_;
+  std::string_view task_;
   int pid_;
+  int tid_;
   open_files table_;
   sys::unique_fd program_;
   std::span<unix_socket> sockets_;
