@@ -41,6 +41,9 @@ inline void wait_for_stop() {
   wait_while(stopping, 0);
 }
 
+// What a thread returns whose body returns nothing and has come to its end.
+inline void* const well = reinterpret_cast<void*>(0x600d);
+
 // A thread that runs body(); what it returns, if anything, is for join.
 template <class Body>
 pthread_t start(Body body, const pthread_attr_t* attributes = nullptr) {
@@ -53,7 +56,7 @@ pthread_t start(Body body, const pthread_attr_t* attributes = nullptr) {
         if constexpr (std::is_void_v<decltype((*work)())>) {
           (*work)();
           delete work;
-          return nullptr;
+          return well;
         } else {
           void* result = (*work)();
           delete work;
@@ -84,6 +87,10 @@ inline void* join(pthread_t thread, const char* name) {
     _exit(1);
   }
   return result;
+}
+
+inline void join_well(pthread_t thread, const char* name) {
+  if (join(thread, name) != well) lost("%s has not come to its end", name);
 }
 
 inline void block(int how, std::initializer_list<int> numbers) {

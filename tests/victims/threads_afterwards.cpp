@@ -139,11 +139,11 @@ int main(int count, char** values) {
     victim::expect_equal("what a new thread returns", i * i + 1,
                          reinterpret_cast<uintptr_t>(victim::join(fresh[i], "a new thread")));
   victim::tell_all();
-  for (pthread_t thread : running) victim::join(thread, "a thread");
+  for (pthread_t thread : running) victim::join_well(thread, "a thread");
   for (int tries = 0; detached_ended == 0 && tries < 5000; ++tries) usleep(1000);
   victim::expect_equal("detached threads that have ended", 1,
                        static_cast<uint64_t>(detached_ended.load()));
   // The stack of a thread that has ended is used again only when the kernel has cleared its word.
-  for (int i = 0; i < 200; ++i) victim::join(victim::start([] {}), "a short thread");
+  for (int i = 0; i < 200; ++i) victim::join_well(victim::start([] {}), "a short thread");
   return victim::finish();
 }

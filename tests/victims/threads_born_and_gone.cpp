@@ -68,7 +68,7 @@ int main(int count, char** values) {
   for (int tries = 0; made < before + 100 && tries < 5000; ++tries) usleep(1000);
   if (made < before + 100) victim::lost("no threads are made any more");
   victim::tell_all();
-  for (pthread_t maker : makers) victim::join(maker, "a maker of threads");
+  for (pthread_t maker : makers) victim::join_well(maker, "a maker of threads");
   for (int tries = 0; made != ran && tries < 5000; ++tries) usleep(1000);
   victim::expect_equal("threads that ran", made, ran);
   return victim::finish();

@@ -93,6 +93,6 @@ int main(int count, char** values) {
   value = 21;
   if (write(event_read, &value, 8) != 8) lost("write to an eventfd");
   if (send(ends[1], "end", 3, 0) != 3) lost("send");
-  for (pthread_t thread : running) victim::join(thread, "a thread");
+  for (pthread_t thread : running) victim::join_well(thread, "a thread");
   return victim::finish();
 }

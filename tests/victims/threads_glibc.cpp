@@ -361,7 +361,7 @@ int main(int count, char** values) {
   if (asked_for("barrier")) at_barrier();
   if (asked_for("semaphore"))
     for (int i = 0; i < 3; ++i) sem_post(&tokens);
-  for (const running& each : threads) victim::join(each.thread, each.name);
+  for (const running& each : threads) victim::join_well(each.thread, each.name);
   if (asked_for("barrier")) victim::expect_equal("serial threads", 1, serial.load());
   if (asked_for("key")) {
     victim::expect_equal("destroyed values of a key", 2, destroyed.load());

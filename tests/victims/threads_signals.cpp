@@ -132,10 +132,10 @@ int main(int count, char** values) {
   if (timer_delete(called) != 0 || timer_delete(spent) != 0) lost("timer_delete");
   victim::tell_all();
   kill(getpid(), SIGUSR1);
-  victim::join(waiter, "sigwait");
+  victim::join_well(waiter, "sigwait");
 
   // Another thread takes what is for the process, in order; what is for this one it cannot see.
-  victim::join(
+  victim::join_well(
       victim::start([] {
         const timespec none{};
         sigset_t set;
@@ -163,7 +163,7 @@ int main(int count, char** values) {
   siginfo_t info{};
   if (sigtimedwait(&set, &info, &none) != SIGRTMIN + 4 || info.si_value.sival_int != 601)
     lost("pending for this thread: %d", info.si_value.sival_int);
-  for (pthread_t thread : running) victim::join(thread, "a thread");
+  for (pthread_t thread : running) victim::join_well(thread, "a thread");
   victim::expect_equal("ticks that came to the wrong place", 0,
                        static_cast<uint64_t>(wrong.load()));
   return victim::finish();

@@ -328,12 +328,16 @@ int main(int count, char** values) {
   for (auto [each, thread] : threads) {
     if (each->end) each->end(thread);
     for (int tries = 0; tries < 2000 && each->end == signal_it; ++tries) {
-      if (pthread_tryjoin_np(thread, nullptr) == 0) break;
+      void* result = nullptr;
+      if (pthread_tryjoin_np(thread, &result) == 0) {
+        if (result != victim::well) lost("%s has not come to its end", each->name);
+        break;
+      }
       usleep(5000);
       each->end(thread);
       if (tries == 1999) lost("%s does not end", each->name);
     }
-    if (each->end != signal_it) victim::join(thread, each->name);
+    if (each->end != signal_it) victim::join_well(thread, each->name);
   }
   return victim::finish();
 }

@@ -88,7 +88,7 @@ int main(int count, char** values) {
     for (int tries = 0; each.taken != each.sent && tries < 3000; ++tries) usleep(1000);
   ++allowed_to_end;
   for (auto& each : lanes) {
-    victim::join(each.thread, "a thread");
+    victim::join_well(each.thread, "a thread");
     victim::expect_equal("signals that arrived", each.sent, each.taken);
     victim::expect_equal("signals out of order or of others", 0, each.out_of_order);
   }

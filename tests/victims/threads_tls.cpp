@@ -55,9 +55,9 @@ int main(int count, char** values) {
   victim::gather(8);
   victim::rest_until_stop();
   victim::tell_all();
-  for (pthread_t thread : running) victim::join(thread, "a thread");
+  for (pthread_t thread : running) victim::join_well(thread, "a thread");
   // A thread that begins now has fresh storage, and the linker still does its work.
-  victim::join(victim::start([] { check(99, "of a new thread", 0); }), "a new thread");
+  victim::join_well(victim::start([] { check(99, "of a new thread", 0); }), "a new thread");
   if (dlclose(library) != 0) victim::lost("dlclose: %s", dlerror());
   library = dlopen("./threads_tls.so", RTLD_NOW);
   if (!library) {
@@ -65,7 +65,7 @@ int main(int count, char** values) {
     return victim::finish();
   }
   of_library = reinterpret_cast<uint64_t* (*)(unsigned)>(dlsym(library, "of_library"));
-  victim::join(victim::start([] { check(98, "of the library opened again", 0); }),
-               "another thread");
+  victim::join_well(victim::start([] { check(98, "of the library opened again", 0); }),
+                    "another thread");
   return victim::finish();
 }
