@@ -64,6 +64,81 @@ start_task:
     call *%rax
     hlt
 
+// long start_thread(const struct clone_args*, u64 size, void (*function)(void*), void* argument)
+// clone3(2), for a thread with a stack of its own; it calls function(argument) and never returns.
+    .globl start_thread
+    .hidden start_thread
+    .type start_thread, @function
+start_thread:
+    mov %rdx, %r8               // the kernel leaves both alone
+    mov %rcx, %r9
+    mov $435, %eax              // __NR_clone3
+    syscall
+    test %rax, %rax
+    jz 1f
+    ret
+1:  xor %ebp, %ebp
+    mov %r9, %rdi
+    and $-16, %rsp
+    call *%r8
+    hlt
+
+// void agent_leave(u64 frame, u64 flags): the last of a restored thread. It says that it is ready,
+// waits at the gate without a stack, and returns to the program by rt_sigreturn from the frame.
+    .globl agent_leave
+    .hidden agent_leave
+    .type agent_leave, @function
+agent_leave:
+    mov %rdi, %rsp
+    mov %rsi, %rbx
+    lock incl agent_gate_ready(%rip)
+    lea agent_gate_ready(%rip), %rdi
+    mov $1, %esi                // FUTEX_WAKE, one
+    mov $1, %edx
+    xor %r10d, %r10d
+    mov $202, %eax              // __NR_futex
+    syscall
+1:  cmpl $0, agent_gate_open(%rip)
+    jne 2f
+    lea agent_gate_open(%rip), %rdi
+    xor %esi, %esi              // FUTEX_WAIT, while it is 0, for ever
+    xor %edx, %edx
+    xor %r10d, %r10d
+    mov $202, %eax
+    syscall
+    jmp 1b
+2:  pushfq                      // over the frame's return address
+    or %rbx, (%rsp)
+    popfq
+    mov $15, %eax               // __NR_rt_sigreturn
+    syscall
+    hlt
+
+// void agent_leave_last(u64 frame, u64 flags): opens the gate, and goes as all others do; without a
+// frame the thread ends.
+    .globl agent_leave_last
+    .hidden agent_leave_last
+    .type agent_leave_last, @function
+agent_leave_last:
+    mov %rsi, %rbx
+    mov %rdi, %r12
+    test %rdi, %rdi
+    cmovnz %rdi, %rsp           // from here on, no stack that another trigger may use
+    movl $0, agent_busy(%rip)
+    movl $1, agent_gate_open(%rip)
+    lea agent_gate_open(%rip), %rdi
+    mov $1, %esi                // FUTEX_WAKE, all
+    mov $0x7fffffff, %edx
+    xor %r10d, %r10d
+    mov $202, %eax
+    syscall
+    test %r12, %r12
+    jnz 2b
+    xor %edi, %edi
+    mov $60, %eax               // __NR_exit
+    syscall
+    hlt
+
 // A system call of the program's, made for it from a timed_frame (timed_call.hpp), at which rsp
 // points; then everything is as if the program had made it. rcx and r11 are lost in any call.
     .globl agent_timed_call
@@ -199,6 +274,14 @@ agent_scratch_end:
     .globl agent_busy
     .hidden agent_busy
 agent_busy:
+    .long 0
+    .globl agent_gate_ready
+    .hidden agent_gate_ready
+agent_gate_ready:
+    .long 0
+    .globl agent_gate_open
+    .hidden agent_gate_open
+agent_gate_open:
     .long 0
 
     .section .note.GNU-stack,"",@progbits

@@ -15,6 +15,7 @@
 #include "interrupted_call.hpp"
 #include "output.hpp"
 #include "period.hpp"
+#include "restore_threads.hpp"
 #include "rseq_probe.hpp"
 #include "session.hpp"
 #include "symbols.hpp"
@@ -31,8 +32,8 @@ struct agent_state {
   agent::period period;
   int home = 0;  // the process that owns the name; a forked child writes NAME.PID
   bool child_told = false;
-  bool reissued = false;  // the call that the trigger interrupted is to be made again
   u32 generation = 0;
+  range frames;  // from which the threads of a restart have returned to the program
 };
 constinit agent_state state_of_agent{};
 static_assert(sizeof(session) <= 32 * 1024, "the room agent.S keeps for it");
@@ -208,7 +209,7 @@ result<void> refuse_children(session& s) {
   sys::abi::siginfo info{};
   if (!sys::waitid(sys::abi::p_all, 0, info, any_child).ok()) return {};
   fixed_text<96> path;
-  path.append(s.proc.view()).append("/task/").append(s.thread).append("/children");
+  path.append(s.self.view()).append("/children");
   char text[4096];
   const auto list = read_text(path.c_str(), text);
   std::string_view rest = list.ok() ? *list : std::string_view();
@@ -227,8 +228,12 @@ result<void> refuse_children(session& s) {
 
 /// The number by which the program knows a thread that /proc names.
 int inner_tid(const session& s, i32 outer) {
-  const auto leader = parse_number(s.outer_pid.view());
-  return leader.ok() && static_cast<i32>(*leader) == outer ? s.program : outer;
+  if (s.outer_pid_number == s.program) return outer;
+  char text[4096];
+  fixed_text<64> path;
+  path.append(s.proc.view()).append("/task/").append(outer).append("/status");
+  const auto status = read_text(path.c_str(), text);
+  return status.ok() ? proc::status_innermost_pid(*status).value_or(outer) : outer;
 }
 
 /// Signals that wait for the program although its agent's own timer sent them.
@@ -243,15 +248,20 @@ sys::abi::siginfo info_of(const state::pending_signal& p) {
 }
 
 /// Puts the signals of that number (0: of every number) back into their queues, in their order:
-/// those of timers by the timers themselves, as `timer_with(id)` gives them.
+/// those of timers by the timers themselves, as `timer_with(id)` gives them. `saved_tid` is the
+/// calling thread's.
 // Context: all signals blocked, all others frozen
 template <class TimerWith>
-result<void> queue_signals(bytes metadata, int number, int pid, int tid, TimerWith&& timer_with) {
+result<void> queue_signals(bytes metadata, int number, int saved_tid, int pid, int tid,
+                           TimerWith&& timer_with) {
   result<void> outcome;
   image::for_each<state::pending_signal>(metadata, [&](const state::pending_signal& p, bytes) {
     if (number != 0 && p.signal != number) return;
     const auto info = info_of(p);
     if (is_own_tick(info)) return;
+    // Another thread's are queued by itself, or by a timer.
+    if (p.thread != 0 && p.thread != saved_tid && (number != 0 || !state::is_from_timer(info)))
+      return;
     const state::posix_timer* timer =
         state::is_from_timer(info) ? timer_with(state::timer_id_of(info)) : nullptr;
     const auto queued = timer != nullptr && timer->state == state::timer_signal_pending
@@ -265,32 +275,44 @@ result<void> queue_signals(bytes metadata, int number, int pid, int tid, TimerWi
 /// How often a timer has fired while its signal waits is told only to who takes the signal: it is
 /// taken, and with all others of its number put back.
 // Context: triggering thread, all others frozen
-result<void> count_pending_expirations(session& s, std::span<state::posix_timer> timers) {
-  const auto timer_with = [&](i32 id) -> state::posix_timer* {
+result<void> count_pending_expirations(session& s, std::span<state::captured_timer> timers) {
+  const auto captured_with = [&](i32 id) -> state::captured_timer* {
     for (auto& t : timers)
-      if (t.id == id) return &t;
+      if (t.record.id == id) return &t;
     return nullptr;
+  };
+  const auto timer_with = [&](i32 id) -> state::posix_timer* {
+    auto* t = captured_with(id);
+    return t != nullptr ? &t->record : nullptr;
+  };
+  // Only another thread could take its signal: what has expired behind that is not known.
+  const auto note_others_signal = [&](const sys::abi::siginfo& info) {
+    auto* t = state::is_from_timer(info) ? timer_with(state::timer_id_of(info)) : nullptr;
+    if (t == nullptr || is_own_tick(info)) return;
+    t->state = state::timer_signal_pending;
+    t->due_ns = t->interval_ns > 0 ? t->due_ns - t->interval_ns : i64{-1};
   };
   u64 numbers = 0;  // of signals that timers have sent
   u32 queued[sys::abi::signal_count + 1] = {};
-  image::for_each<state::pending_signal>(s.metadata.view(),
-                                         [&](const state::pending_signal& p, bytes) {
-                                           const auto info = info_of(p);
-                                           ++queued[p.signal];
-                                           if (state::is_from_timer(info) && !is_own_tick(info))
-                                             numbers |= u64{1} << (p.signal - 1);
-                                         });
+  image::for_each<state::pending_signal>(
+      s.metadata.view(), [&](const state::pending_signal& p, bytes) {
+        const auto info = info_of(p);
+        if (p.thread != 0 && p.thread != s.thread) return note_others_signal(info);
+        ++queued[p.signal];
+        if (state::is_from_timer(info) && !is_own_tick(info)) numbers |= u64{1} << (p.signal - 1);
+      });
   for (int number = 1; number <= sys::abi::signal_count; ++number) {
     if ((numbers >> (number - 1) & 1) == 0) continue;
     state::take_signals(number, queued[number], [&](const sys::abi::siginfo& info) {
-      auto* t = state::is_from_timer(info) ? timer_with(state::timer_id_of(info)) : nullptr;
+      auto* t = state::is_from_timer(info) ? captured_with(state::timer_id_of(info)) : nullptr;
       if (t == nullptr || is_own_tick(info)) return;
+      const i64 now = state::nanoseconds_of(t->record.clock);
       // Taking the signal has started a periodic timer again; it waits until it is put back.
-      (void)sys::timer_settime(t->id, 0, {{0, 0}, {0, 0}});
-      state::note_pending(*t, info);
+      (void)sys::timer_settime(t->record.id, 0, {{0, 0}, {0, 0}});
+      state::note_pending(*t, info, now);
     });
     // What has just been taken leaves room for it.
-    (void)queue_signals(s.metadata.view(), number, s.program, s.thread, timer_with);
+    (void)queue_signals(s.metadata.view(), number, s.thread, s.program, s.thread, timer_with);
   }
   return {};
 }
@@ -310,8 +332,8 @@ result<void> capture_posix_timers(session& s) {
   if (size == room.size()) return s.why.refuse("the program has too many POSIX timers");
   std::string_view text(reinterpret_cast<const char*>(room.data()), size);
   const auto list = CKPT_TRY(s.arena.take(u64{1} << 20));
-  const std::span all(reinterpret_cast<state::posix_timer*>(list.data()),
-                      list.size() / sizeof(state::posix_timer));
+  const std::span all(reinterpret_cast<state::captured_timer*>(list.data()),
+                      list.size() / sizeof(state::captured_timer));
   u64 count = 0;
   while (!text.empty()) {
     const auto seen = proc::take_posix_timer(text);
@@ -322,7 +344,7 @@ result<void> capture_posix_timers(session& s) {
   }
   CKPT_TRY(count_pending_expirations(s, all.first(count)));
   // The newest stands first there; they are made again in the order in which they were made.
-  for (u64 i = count; i > 0; --i) CKPT_TRY(s.metadata.add(all[i - 1]));
+  for (u64 i = count; i > 0; --i) CKPT_TRY(s.metadata.add(all[i - 1].record));
   return {};
 }
 
@@ -394,6 +416,11 @@ result<void> look_before(session& s) {
   s.proc.append("/proc/").append(std::string_view(link, *size));
   s.outer_pid.clear();
   s.outer_pid.append(std::string_view(link, *size));
+  s.outer_pid_number = static_cast<int>(parse_number(s.outer_pid.view()).value_or(0));
+  const auto task = sys::readlinkat(sys::abi::at_fdcwd, "/proc/thread-self", link, sizeof link);
+  if (!task.ok()) return s.why.explain(task.error(), "cannot read the link /proc/thread-self");
+  s.self.clear();
+  s.self.append("/proc/").append(std::string_view(link, *task));
   return {};
 }
 
@@ -435,6 +462,14 @@ void let_deadline_clone(session& s, bool leave) {
   a.flags ^= sys::abi::sched_flag_reset_on_fork;
   s.deadline_lent = leave && sys::sched_setattr(0, a).ok();
   if (!leave) (void)sys::sched_setattr(0, a);
+}
+
+/// Every thread has long returned to the program from there.
+// Context: triggering thread, all others frozen
+void forget_frames() {
+  auto& frames = state_of_agent.frames;
+  if (!frames.empty()) (void)sys::munmap(frames.begin, frames.length());
+  frames = {};
 }
 
 /// Whether the helper could be made; afterwards it works or has said why not.
@@ -481,7 +516,9 @@ result<void> run_helper(session& s) {
     const bool frozen = s.turn.wait_for(phase::self_capture, [&] { return s.helper_alive(); });
     // Nothing else runs now, so nobody else can wait for the starter.
     (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
+    if (s.stuck != 0) return errc::busy;
     if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
+    if (s.good) forget_frames();
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
         s.good = false;
@@ -495,6 +532,8 @@ result<void> run_helper(session& s) {
     if (!s.good) return errc::refused;
     return {};
   }();
+  // The helper holds the other threads until this one has ended the process.
+  if (outcome.ok() && !s.goes_on) return outcome;
   const bool adopted = helper_pid > 0 && helper_is_child(helper_pid);
   while (starter > 0 && s.helper_alive()) {
     const sys::abi::timespec bound{0, 5'000'000};
@@ -521,30 +560,51 @@ bool make_call_again(sys::abi::ucontext& context, int trigger, bool filtered) {
   const u64 number =
       reissue_interrupted_call(read, context, trigger, reinterpret_cast<u64>(&trigger_entry));
   // A filter that may kill for anything unusual is not asked whether memory may be written so.
-  if (number != not_found && !filtered) (void)make_timed_call(read, number, context);
+  if (number != not_found && !filtered)
+    (void)make_timed_call(read, number, regs, timed_detail::room_for_frame(context));
   return number != not_found;
 }
 
-void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
-  auto& me = state_of_agent;
+session& new_session(sys::abi::ucontext& context) {
   auto& s = *new (static_cast<void*>(agent_session_room)) session{};
   s.helper = not_started;
   s.context = &context;
+  s.try_filtered = state_of_agent.config.try_seccomp;
+  return s;
+}
+
+/// How long to wait for a thread that did not stop, from one try to the next.
+constexpr i64 patience_ms[] = {5, 30, 100, 300, 600};
+
+/// Whether the call that the trigger has interrupted is to be made again.
+bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
+  auto& me = state_of_agent;
   const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
                                               : me.config.continues;
+  auto& s = new_session(context);
   auto outcome = look_before(s);
   // Before the capture: the image must hold the mended registers too.
-  me.reissued = make_call_again(context, info.si_signo, s.filtered);
-  if (outcome.ok()) {
+  const bool made_again = make_call_again(context, info.si_signo, s.filtered);
+  const auto attempt = [&] {
+    s.made_again = made_again;
+    s.goes_on = goes_on;
     choose_name(s);
-    outcome = run_helper(s);
+    return run_helper(s);
+  };
+  if (outcome.ok()) outcome = attempt();
+  for (const i64 wait : patience_ms) {
+    if (s.stuck == 0) break;
+    (void)sys::nanosleep({0, wait * 1'000'000});
+    new_session(context);
+    outcome = look_before(s);
+    if (outcome.ok()) outcome = attempt();
   }
   if (!outcome.ok()) {
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
     line.append("; the program goes on");
     say(line.view());
-    return;
+    return made_again;
   }
   if (me.config.verbose) {
     fixed_text<1600> line;
@@ -555,6 +615,7 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
     say(line.view());
   }
   if (!goes_on) sys::exit_group(0);
+  return made_again;
 }
 
 // --- restart ---------------------------------------------------------------------------------
@@ -568,43 +629,30 @@ void checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   sys::exit_group(125);
 }
 
-/// glibc keeps the thread id where the kernel will clear it; a new id belongs there.
-void mend_thread_id(bytes metadata, const state::thread& t, int tid) {
-  image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
-    const range where{s.address, s.address + s.length};
-    if (!where.contains(t.clear_child_tid) || !where.contains(t.clear_child_tid + 3) ||
-        !s.protection.has(state::protection::write))
-      return;
-    auto* cached = reinterpret_cast<i32*>(t.clear_child_tid.get());
-    if (*cached == t.tid) *cached = tid;
-  });
-}
+/// What the image was called by whoever restarts it.
+fixed_text<1024>& restored_name() { return *reinterpret_cast<fixed_text<1024>*>(agent_session_room); }
 
-void restore_thread(bytes metadata, const state::thread& t, state::signal_frame& frame) {
-  const int tid = sys::gettid();
-  fixed_text<17> name;
-  name.append(t.name.view());
-  (void)sys::prctl(sys::abi::pr_set_name, name.c_str());
-  (void)sys::arch_prctl(sys::abi::arch_set_fs, t.fs_base.get());
-  (void)sys::arch_prctl(sys::abi::arch_set_gs, t.gs_base.get());
-  (void)sys::set_tid_address(t.clear_child_tid);
-  mend_thread_id(metadata, t, tid);
-  if (t.robust_list != 0) (void)sys::set_robust_list(t.robust_list, t.robust_list_size);
-  if (t.rseq_size != 0)
-    (void)sys::rseq(t.rseq_address, t.rseq_size, 0, t.rseq_signature);
-  state::begin_frame(frame, t);
+/// Each thread may have lost the same: a few lines say enough.
+void lost(std::string_view what, errc error) {
+  static constinit u32 told = 0;
+  constexpr u32 enough = 8;
+  if (__atomic_fetch_add(&told, 1u, __ATOMIC_RELAXED) >= enough) return;
+  fixed_text<512> line;
+  line.append(quoted{restored_name().view()}).append(": cannot restore ");
+  line.append(what).append(" (").append(error).append("); the program goes on without");
+  say(line.view());
 }
 
 /// Timers with an overrun take their signals for themselves, so what waited is queued after them.
-result<void> restore_timers_and_signals(bytes metadata, i32 saved_tid, const auto& lost) {
+result<void> restore_timers_and_signals(bytes metadata, const threads_restore& threads) {
   const auto& me = state_of_agent;
   const int tid = sys::gettid();
   const i32 saved_pid = image::first<state::process>(metadata).pid;
   const auto renumber = [&](i32 number) {
-    return number == saved_tid ? tid : number == saved_pid ? me.home : number;
+    return number == saved_pid ? me.home : threads.present_tid(number);
   };
   const auto present = [&](state::posix_timer t) {
-    t.thread = t.thread == saved_tid ? tid : t.thread.get();
+    t.thread = renumber(t.thread);
     t.clock = state::present_clock(t.clock, renumber);
     return t;
   };
@@ -620,13 +668,16 @@ result<void> restore_timers_and_signals(bytes metadata, i32 saved_tid, const aut
   });
   image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
     if (saved.state != state::timer_running) return;
-    if (auto r = state::start_posix_timer(present(saved)); !r.ok())
+    auto t = present(saved);
+    // Only the thread that a timer notifies could take the signal that an overrun needs.
+    if ((t.notify & sys::abi::sigev_thread_id) != 0 && t.thread != tid) t.overrun = 0;
+    if (auto r = state::start_posix_timer(t); !r.ok())
       lost_timer(saved, "the overrun of ", r.error());
   });
   image::for_each<state::interval_timer>(
       metadata, [](const state::interval_timer& t, bytes) { (void)state::restore_timer(t); });
   state::posix_timer found{};
-  return queue_signals(metadata, 0, me.home, tid, [&](i32 id) -> const state::posix_timer* {
+  return queue_signals(metadata, 0, saved_pid, me.home, tid, [&](i32 id) -> const state::posix_timer* {
     bool have = false;
     image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
       if (saved.id != id) return;
@@ -669,51 +720,32 @@ void resume(const image::handover& h) {
   if (!layout.ok() && h.verbose != 0)
     say("the kernel does not let the heap's end and the command line be restored (PR_SET_MM)");
 
-  alignas(64) state::signal_frame frame;
-  const auto thread = image::first<state::thread>(metadata);
-  restore_thread(metadata, thread, frame);
-  image::for_each<state::extended_state>(metadata, [&](const state::extended_state& x, bytes raw) {
-    if (x.tid != thread.tid) return;
-    if (!state::add_component(frame, x.component, raw).ok()) {
-      (void)why.refuse("state component ", x.component.get(), " does not fit this processor");
-      fail_restart(h, why);
-    }
-  });
-
-  const auto lost = [&](std::string_view what, errc error) {
-    fixed_text<512> line;
-    line.append(quoted{std::string_view(h.name, h.name_length)}).append(": cannot restore ");
-    line.append(what).append(" (").append(error).append("); the program goes on without");
-    say(line.view());
-  };
+  auto& name = restored_name();
+  name.clear();
+  name.append(std::string_view(h.name, h.name_length));
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::restore_process_settings(s, lost);
   });
-  image::for_each<state::thread_settings>(metadata,
-                                          [&](const state::thread_settings& s, bytes affinity) {
-                                            if (s.tid == thread.tid)
-                                              state::restore_thread_settings(s, affinity, lost);
-                                          });
+  threads_restore threads(metadata, h.size >= sizeof h && h.tids_kept != 0, &lost,
+                          reinterpret_cast<u64>(&trigger_entry));
+  if (!threads.prepare(why).ok() || !threads.start(why).ok()) fail_restart(h, why);
+  threads.set_up_leader();
   image::for_each<state::resource_limit>(metadata, [](const state::resource_limit& l, bytes) {
     (void)state::restore_limit(l);
   });
-  if (auto r = restore_timers_and_signals(metadata, thread.tid, lost); !r.ok()) {
+  if (auto r = restore_timers_and_signals(metadata, threads); !r.ok()) {
     (void)why.explain(r.error(), "cannot queue a pending signal again (RLIMIT_SIGPENDING?)");
     fail_restart(h, why);
   }
+  threads.gather();
   me.period.start_again();
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::finish_process_settings(s, lost);
   });
-  image::for_each<state::thread_settings>(metadata, [&](const state::thread_settings& s, bytes) {
-    if (s.tid == thread.tid) state::finish_thread_settings(s, lost);
-  });
+  threads.finish_leader();
+  me.frames = threads.frames();
 
-  // No sooner: every mapping made under it becomes executable.
-  const u32 personality = image::first<state::process>(metadata).personality;
-  if ((personality & sys::abi::read_implies_exec) != 0) (void)sys::personality(personality);
-
-  // Last words from the window, then it goes; the frame is on the agent's own stack.
+  // Last words from the window, then it goes.
   const range window = h.window;
   const range contents = h.contents_mapping;
   const range keep = h.keep;
@@ -724,10 +756,7 @@ void resume(const image::handover& h) {
     (void)sys::munmap(window.begin, keep.begin - window.begin);
     if (keep.end < window.end) (void)sys::munmap(keep.end, window.end - keep.end);
   }
-  __atomic_store_n(&agent_busy, 0u, __ATOMIC_RELEASE);
-  restart_timed_call(frame.context.uc_mcontext);
-  end_call_for_own_signal(frame.context, me.reissued, reinterpret_cast<u64>(&trigger_entry));
-  state::enter(frame);
+  threads.leave();
 }
 
 }  // namespace
@@ -746,10 +775,14 @@ extern "C" {
   // of the program may run, least of all in the helper, which inherits the mask.
   const ckpt::u64 all = ~ckpt::u64{0};
   (void)ckpt::sys::rt_sigprocmask(ckpt::sys::abi::sig_setmask, &all, nullptr);
-  ckpt::agent::checkpoint(*info, *context);
+  const bool made_again = ckpt::agent::checkpoint(*info, *context);
   if (!ckpt::agent::current().filtered)
-    ckpt::agent::end_call_for_own_signal(*context, ckpt::agent::state_of_agent.reissued,
+    ckpt::agent::end_call_for_own_signal(*context, made_again,
                                          reinterpret_cast<ckpt::u64>(&trigger_entry));
+}
+
+[[gnu::visibility("hidden")]] void agent_report(void* slot) {
+  ckpt::agent::report_of_thread(*static_cast<ckpt::agent::thread_slot*>(slot));
 }
 
 [[gnu::visibility("hidden")]] void resume_main(const ckpt::image::handover* h) {

@@ -38,11 +38,12 @@ class arena {
 
   [[nodiscard]] range whole() const { return whole_; }
 
-  /// Room from the top, for as long as the arena lives.
-  result<mutable_bytes> take(u64 size) {
-    size = page_up(size);
-    if (size > top_ - whole_.begin - used_below_) return errc::no_memory;
-    top_ -= size;
+  /// Room from the top, of whole pages, for as long as the arena lives.
+  result<mutable_bytes> take(u64 size) { return take_aligned(page_up(size), page_size); }
+  /// The same for what is smaller than a page.
+  result<mutable_bytes> take_aligned(u64 size, u64 alignment) {
+    if (size + alignment > top_ - whole_.begin - used_below_) return errc::no_memory;
+    top_ = (top_ - size) & ~(alignment - 1);
     return mutable_bytes(reinterpret_cast<std::byte*>(top_), size);
   }
 

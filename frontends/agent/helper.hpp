@@ -14,9 +14,9 @@
 #include "ckpt/state/files/capture.hpp"
 #include "ckpt/state/x86_64/signal_frame.hpp"
 #include "environment.hpp"
-#include "freezer.hpp"
 #include "image_file.hpp"
 #include "image_head.hpp"
+#include "thread_report.hpp"
 #include "threaded_hasher.hpp"
 
 namespace ckpt::agent {
@@ -26,7 +26,7 @@ inline constexpr u32 writer_version = CKPT_VERSION_NUMBER;
 class helper {
  public:
   explicit helper(session& s, u32 generation)
-      : s_(s), generation_(generation),
+      : s_(s), generation_(generation), threads_(s),
         memory_(s, {s.arena.whole(), {reinterpret_cast<u64>(agent_scratch),
                                       reinterpret_cast<u64>(agent_scratch_end)}}) {}
 
@@ -44,29 +44,62 @@ class helper {
       s_.good = written.ok();
       if (!written.ok()) (void)s_.why.explain(written.error(), "checkpoint failed");
     }
+    const bool ends = s_.good && !s_.goes_on;
+    if (!ends) threads_.release();
     s_.turn.set(phase::done);
+    // Threads that were let go would run on until the one that waits for us ends the process.
+    if (ends) wait_for_end();
   }
 
  private:
   [[nodiscard]] bool program_alive() const {
+    // Threads that we hold are ours to reap: until then the process does not count as dead.
+    int status = 0;
+    const auto ended = sys::wait4(-1, &status, sys::abi::w_all | sys::abi::w_nohang);
+    if (ended.ok() && *ended > 0 && (status & 0xff) != 0x7f) return false;
     if (!program_) return sys::kill(s_.program, 0).ok();
     sys::abi::pollfd p{program_.get(), sys::abi::poll_in, 0};
     const auto dead = sys::poll(&p, 1, 0);
     return !dead.ok() || *dead == 0;
   }
+  void wait_for_end() const {
+    while (program_alive()) (void)sys::nanosleep({0, 500'000});
+  }
 
   /// Every thread but the triggering one, which waits for us with all signals blocked.
   result<void> freeze() {
-    const auto count = for_each_thread(s_.proc.view(), [](int) {});
-    if (!count.ok())
-      return s_.why.explain(count.error(), "cannot list the threads in ", s_.proc.view(), "/task");
-    if (*count > 1)
-      return s_.why.refuse("the program has ", *count,
-                           " threads; this version of ckpt saves programs with one");
     s_.processors_allowed = state::processors_allowed();
     s_.default_slice = state::default_slice();
-    if (auto r = ask(); !r.ok()) return s_.why.explain(r.error(), "cannot ask the thread");
-    return {};
+    const auto stopped = [&]() -> result<void> {
+      CKPT_TRY(threads_.stop());
+      CKPT_TRY(refuse_filters());
+      CKPT_TRY(thread_reports(s_, threads_).collect());
+      return ask();
+    }();
+    if (stopped.ok()) return {};
+    // A thread that does not stop can only be let go by our end.
+    if (s_.stuck != 0) {
+      (void)s_.why.explain(stopped.error(), "cannot stop the threads");
+      s_.good = false;
+      s_.turn.set(phase::done);
+      sys::exit_group(0);
+    }
+    threads_.release();
+    return s_.why.explain(stopped.error(), "cannot ask the threads");
+  }
+
+  /// A filter (seccomp) of another thread may kill it for what it is to report.
+  result<void> refuse_filters() {
+    return threads_.for_each([&](const thread_slot& t) -> result<void> {
+      char text[8192];
+      fixed_text<64> path;
+      path.append(s_.proc.view()).append("/task/").append(t.outer_tid).append("/status");
+      const auto status = read_text(path.c_str(), text);
+      if (!status.ok()) return s_.why.explain(status.error(), "cannot read ", path.view());
+      if (proc::status_seccomp(*status).value_or(0) == 0 || s_.try_filtered) return {};
+      return s_.why.refuse("thread ", t.tid, " is under seccomp, and its filter may kill it during a "
+                           "checkpoint (CKPT_SECCOMP=try tries all the same)");
+    });
   }
 
   result<void> checkpoint() {
@@ -81,7 +114,8 @@ class helper {
     CKPT_TRY(state::capture_host(out, writer_version));
     CKPT_TRY(out.add(state::this_cpu()));
     CKPT_TRY(describe_process());
-    CKPT_TRY(describe_thread());
+    CKPT_TRY(describe_triggering_thread());
+    CKPT_TRY(threads_.for_each([&](const thread_slot& t) { return describe_thread(t); }));
     CKPT_TRY(describe_files());
     let_go_of_descriptors();
     CKPT_TRY(memory_.capture_segments());
@@ -91,9 +125,10 @@ class helper {
     return describe_contents();
   }
 
+  /// Of the triggering thread: the files of a main thread that has ended are empty.
   const char* path_of(std::string_view name) {
     path_.clear();
-    path_.append(s_.proc.view()).append(name);
+    path_.append(s_.self.view()).append(name);
     return path_.c_str();
   }
 
@@ -129,7 +164,7 @@ class helper {
     p.gid = sys::getgid(), p.effective_gid = sys::getegid();
     p.umask = s_.umask;
     p.personality = s_.personality;
-    p.thread_count = 1;
+    p.thread_count = threads_.count();
     p.generation = generation_;
     CKPT_TRY(out.add(p));
 
@@ -164,10 +199,11 @@ class helper {
   }
 
   /// The triggering thread's registers are in its signal frame; what the frame lacks, ptrace tells.
-  result<void> describe_thread() {
+  result<void> describe_triggering_thread() {
     const auto& context = *s_.context;
     state::thread t{};
     t.tid = s_.thread;
+    t.flags = s_.made_again ? state::thread_call_made_again : 0u;
     state::registers_from(context.uc_mcontext, t);
     t.fs_base = s_.fs_base;
     t.gs_base = s_.gs_base;
@@ -177,14 +213,7 @@ class helper {
     // SS_ONSTACK is a report, not a setting.
     t.alternate_stack_flags = static_cast<u32>(context.uc_stack.ss_flags & ~sys::abi::ss_onstack);
     t.clear_child_tid = s_.clear_child_tid;
-    u64 head = 0;
-    u64 length = 0;
-    if (auto r = sys::get_robust_list(s_.thread, head, length); r.ok()) {
-      t.robust_list = head;
-      t.robust_list_size = static_cast<u32>(length);
-    } else if (r.error() != errc::no_system_call) {
-      return s_.why.explain(r.error(), "cannot read the robust list of thread ", s_.thread);
-    }
+    CKPT_TRY(add_robust_list(t));
     char text[64];
     const auto name = read_text(path_of("/comm"), text);
     if (!name.ok() || name->empty())
@@ -194,33 +223,73 @@ class helper {
     t.rseq_size = s_.rseq.size;
     t.rseq_signature = s_.rseq.signature;
     CKPT_TRY(s_.metadata.add(t));
-    return state::capture_extended_state(s_.metadata, s_.thread, context.uc_mcontext);
+    return state::capture_extended_state(s_.metadata, s_.thread, context.uc_mcontext,
+                                         threads_.layout());
+  }
+
+  /// A thread that the helper holds: all is in its slot.
+  result<void> describe_thread(const thread_slot& slot) {
+    if ((slot.shadow_stack & 1) != 0)
+      return s_.why.refuse("thread ", slot.tid, " runs with a shadow stack, which this version does "
+                           "not save");
+    state::thread t{};
+    t.tid = slot.tid;
+    t.flags = slot.made_again ? state::thread_call_made_again : 0u;
+    registers_of(slot, t);
+    t.clear_child_tid = slot.clear_child_tid;
+    CKPT_TRY(add_robust_list(t));
+    t.name = wire::text<16>(std::string_view(slot.name));
+    t.rseq_address = slot.rseq.rseq_abi_pointer;
+    t.rseq_size = slot.rseq.rseq_abi_size;
+    t.rseq_signature = slot.rseq.signature;
+    CKPT_TRY(s_.metadata.add(t));
+    CKPT_TRY(state::capture_extended_area(
+        s_.metadata, slot.tid, {slot.frame.extended(), threads_.layout().full_size}, ~u64{0},
+        threads_.layout()));
+    const auto processors = state::processor_set::of(slot.tid);
+    const bool free = processors == s_.processors_allowed;
+    return s_.metadata.add(slot.settings, free ? bytes() : processors.view());
+  }
+
+  result<void> add_robust_list(state::thread& t) {
+    u64 head = 0;
+    u64 length = 0;
+    if (auto r = sys::get_robust_list(t.tid, head, length); r.ok()) {
+      t.robust_list = head;
+      t.robust_list_size = static_cast<u32>(length);
+    } else if (r.error() != errc::no_system_call) {
+      return s_.why.explain(r.error(), "cannot read the robust list of thread ", t.tid.get());
+    }
+    return {};
   }
 
   /// What only ptrace tells of the triggering thread. It is let go again at once: it waits for us.
   result<void> ask() {
     s_.probes_rseq = s_.traced;
     if (s_.traced) return nothing_pending();
-    auto held = held_thread::seize(s_.thread);
-    if (!held.ok())
-      return s_.why.explain(held.error(), "cannot stop thread ", s_.thread,
+    if (auto r = sys::ptrace(sys::abi::ptrace_seize, s_.thread, 0, 0); !r.ok())
+      return s_.why.explain(r.error(), "cannot stop thread ", s_.thread,
                             " by ptrace (not permitted here)");
-    const auto outcome = ask(*held);
-    held->release();
+    (void)sys::ptrace(sys::abi::ptrace_interrupt, s_.thread, 0, 0);
+    if (auto r = wait_stopped(s_.thread, patience_to_stop); !r.ok()) {
+      s_.stuck = s_.thread;
+      return s_.why.explain(r.error(), "thread ", s_.thread, " does not stop");
+    }
+    const auto outcome = ask_stopped();
+    if (!sys::ptrace(sys::abi::ptrace_detach, s_.thread, 0, 0).ok()) sys::exit_group(1);
     return outcome;
   }
-  result<void> ask(const held_thread& held) {
-    if (auto r = held.wait_stopped(); !r.ok())
-      return s_.why.explain(r.error(), "thread ", held.tid(), " does not stop");
+  result<void> ask_stopped() {
     sys::abi::rseq_configuration rseq{};
     const auto asked =
-        sys::ptrace(sys::abi::ptrace_get_rseq_configuration, held.tid(), sizeof rseq, &rseq);
+        sys::ptrace(sys::abi::ptrace_get_rseq_configuration, s_.thread, sizeof rseq, &rseq);
     if (asked.ok())
       s_.rseq = {rseq.rseq_abi_pointer, rseq.rseq_abi_size, rseq.signature};
     else
       s_.probes_rseq = true;  // a kernel before 5.13: the thread finds out by itself
-    CKPT_TRY(peek_signals(held, 0));
-    return peek_signals(held, sys::abi::peeksiginfo_shared);
+    CKPT_TRY(peek_signals(s_.thread, 0));
+    CKPT_TRY(threads_.for_each([&](const thread_slot& t) { return peek_signals(t.tid, 0); }));
+    return peek_signals(s_.thread, sys::abi::peeksiginfo_shared);
   }
   /// Under a debugger, what is queued cannot be seen without taking it out.
   result<void> nothing_pending() {
@@ -232,17 +301,16 @@ class helper {
     return {};
   }
 
-  result<void> peek_signals(const held_thread& held, u32 queue) {
+  result<void> peek_signals(int tid, u32 queue) {
     for (u64 position = 0;; ++position) {
       sys::abi::peeksiginfo_args args{position, queue, 1};
       sys::abi::siginfo info{};
-      const auto got = sys::ptrace(sys::abi::ptrace_peeksiginfo, held.tid(), &args, &info);
+      const auto got = sys::ptrace(sys::abi::ptrace_peeksiginfo, tid, &args, &info);
       if (!got.ok())
-        return s_.why.explain(got.error(), "cannot read the pending signals of thread ",
-                              held.tid());
+        return s_.why.explain(got.error(), "cannot read the pending signals of thread ", tid);
       if (*got == 0) return {};
       state::pending_signal p{};
-      p.thread = queue == 0 ? held.tid() : 0;
+      p.thread = queue == 0 ? tid : 0;
       p.signal = info.si_signo;
       s_.pending |= u64{1} << (info.si_signo - 1);
       std::memcpy(&p.info, &info, sizeof info);
@@ -253,7 +321,7 @@ class helper {
   result<void> describe_files() {
     const auto room = CKPT_TRY(s_.arena.take(sizeof(state::files_capture)));
     const auto scratch = CKPT_TRY(s_.arena.take(1 << 20));
-    files_ = new (room.data()) state::files_capture(s_.proc.view(), s_.program, scratch);
+    files_ = new (room.data()) state::files_capture(s_.self.view(), s_.thread, scratch);
     return files_->capture(s_.metadata, s_.why);
   }
 
@@ -413,6 +481,7 @@ class helper {
 
   session& s_;
   u32 generation_;
+  frozen_threads threads_;
   memory_capture memory_;
   state::files_capture* files_ = nullptr;
   u64 data_size_ = 0;

@@ -224,7 +224,7 @@ class copied_memory {
  public:
   explicit copied_memory(bool filtered = false)
       : filtered_(filtered),
-        file_(filtered ? sys::openat(sys::abi::at_fdcwd, "/proc/self/mem",
+        file_(filtered ? sys::openat(sys::abi::at_fdcwd, "/proc/thread-self/mem",
                                      sys::abi::o_rdonly | sys::abi::o_cloexec)
                              .value_or(-1)
                        : -1) {}
@@ -238,7 +238,7 @@ class copied_memory {
     }
     const sys::abi::iovec to{reinterpret_cast<u64>(buffer), size};
     const sys::abi::iovec from{address, size};
-    const auto got = sys::process_vm_readv(sys::getpid(), to, from);
+    const auto got = sys::process_vm_readv(sys::gettid(), to, from);
     return got.ok() && *got == size;
   }
 

@@ -54,11 +54,17 @@ struct session {
   int program = 0;  // pid of the program, as it sees itself
   int thread = 0;   // tid of the triggering thread
   bool filtered = true;  // a filter (seccomp) may kill for an unusual call; until it is known
+  bool try_filtered = false;  // the user takes the risk
+  bool made_again = false;    // the call that the trigger interrupted
   bool traced = false;  // by somebody else, so ptrace is not ours to use
   bool probes_rseq = false;  // ptrace cannot tell
   rseq_registration rseq;
+  int stuck = 0;  // a thread that did not stop in time; another try may be worth it
+  bool goes_on = false;  // after the checkpoint
   fixed_text<16> outer_pid;
+  int outer_pid_number = 0;
   fixed_text<32> proc;  // "/proc/PID", by the number that /proc uses
+  fixed_text<64> self;  // "/proc/PID/task/TID" of the triggering thread; the main one may be gone
   u64 clear_child_tid = 0;
   i32 dumpable = state::absent;  // as the program has them; a checkpoint changes both for a while
   i32 child_subreaper = 0;

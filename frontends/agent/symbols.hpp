@@ -27,6 +27,13 @@ CKPT_HIDDEN void agent_resume();
 CKPT_HIDDEN void agent_timed_call();
 CKPT_HIDDEN void agent_timed_call_done();
 CKPT_HIDDEN void agent_begin_alone();
+CKPT_HIDDEN long start_thread(const ckpt::sys::abi::clone_args*, ckpt::u64 size,
+                              void (*function)(void*), void* argument);
+CKPT_HIDDEN extern ckpt::u32 agent_gate_ready;
+CKPT_HIDDEN extern ckpt::u32 agent_gate_open;
+[[noreturn]] CKPT_HIDDEN void agent_leave(ckpt::u64 frame, ckpt::u64 flags);
+[[noreturn]] CKPT_HIDDEN void agent_leave_last(ckpt::u64 frame, ckpt::u64 flags);
+[[noreturn]] CKPT_HIDDEN void agent_report(void* slot);
 
 CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
 CKPT_HIDDEN void resume_main(const ckpt::image::handover*);

@@ -95,7 +95,7 @@ inline void set_limit(timed_frame& f, u64 frame_address, sys::abi::sigcontext& r
 inline bool put(u64 address, const timed_frame& f) {
   const sys::abi::iovec from{reinterpret_cast<u64>(&f), sizeof f};
   const sys::abi::iovec to{address, sizeof f};
-  const auto done = sys::process_vm_writev(sys::getpid(), from, to);
+  const auto done = sys::process_vm_writev(sys::gettid(), from, to);
   return done.ok() && *done == sizeof f;
 }
 
@@ -110,6 +110,11 @@ inline u64 room_for_frame(const sys::abi::ucontext& context) {
   };
   const bool elsewhere = on_alternate(trigger) && !on_alternate(rsp);
   return ((elsewhere ? rsp - 128 : trigger) - sizeof(timed_frame)) & ~u64{15};
+}
+
+/// The same of a thread that no signal has interrupted.
+inline u64 room_for_frame_below(u64 rsp) {
+  return (rsp - 128 - sizeof(timed_frame)) & ~u64{15};
 }
 
 inline u64 code_of(void (*label)()) {
@@ -142,11 +147,12 @@ inline bool go_on_with_timed_call(const copied_memory& read, sys::abi::sigcontex
 }
 
 /// Lets the call with that number, to which regs.rip points, be made by agent_timed_call if it has
-/// a relative limit. False when it has none, or when there is no room for the frame.
-// Context: signal handler
-inline bool make_timed_call(const copied_memory& read, u64 number, sys::abi::ucontext& context) {
+/// a relative limit, with its frame at that address. False when it has none, or when there is no
+/// room for the frame.
+// Context: signal handler; helper, all threads frozen
+inline bool make_timed_call(const copied_memory& read, u64 number, sys::abi::sigcontext& regs,
+                            u64 frame) {
   using namespace timed_detail;
-  auto& regs = context.uc_mcontext;
   const auto place = limit_of(number, regs);
   if (place.is == limit_place::kind::none) return false;
   timed_frame f{regs.rdi,     regs.rsi, regs.rdx, regs.r10, regs.r8,         regs.r9,
@@ -164,7 +170,6 @@ inline bool make_timed_call(const copied_memory& read, u64 number, sys::abi::uco
       return false;
     f.left_ns = limit.tv_sec * 1'000'000'000 + limit.tv_nsec;
   }
-  const u64 frame = room_for_frame(context);
   set_limit(f, frame, regs);
   if (!put(frame, f)) {
     regs.rdi = f.rdi, regs.rsi = f.rsi, regs.rdx = f.rdx;

@@ -292,6 +292,9 @@ CKPT_SAME(clone_parent_settid, CLONE_PARENT_SETTID);
 CKPT_SAME(clone_child_cleartid, CLONE_CHILD_CLEARTID);
 CKPT_SAME(clone_untraced, CLONE_UNTRACED);
 CKPT_SAME(clone_child_settid, CLONE_CHILD_SETTID);
+CKPT_SAME_SIZE(clone_args, struct clone_args);
+CKPT_SAME_MEMBER(clone_args, stack, struct clone_args, stack);
+CKPT_SAME_MEMBER(clone_args, set_tid_size, struct clone_args, set_tid_size);
 CKPT_SAME(w_nohang, WNOHANG);
 CKPT_SAME(w_stopped, WSTOPPED);
 CKPT_SAME(w_exited, WEXITED);
@@ -312,6 +315,8 @@ CKPT_SAME(ptrace_listen, PTRACE_LISTEN);
 CKPT_SAME(ptrace_peeksiginfo, PTRACE_PEEKSIGINFO);
 CKPT_SAME(ptrace_getsigmask, PTRACE_GETSIGMASK);
 CKPT_SAME(ptrace_getregset, PTRACE_GETREGSET);
+CKPT_SAME(ptrace_setregset, PTRACE_SETREGSET);
+CKPT_SAME(ptrace_setsigmask, PTRACE_SETSIGMASK);
 CKPT_SAME(ptrace_get_rseq_configuration, PTRACE_GET_RSEQ_CONFIGURATION);
 CKPT_SAME(ptrace_event_stop, PTRACE_EVENT_STOP);
 CKPT_SAME(peeksiginfo_shared, PTRACE_PEEKSIGINFO_SHARED);
@@ -462,6 +467,8 @@ CKPT_SAME_MEMBER(iovec, length, struct iovec, iov_len);
 
 CKPT_SAME(kcmp_file, KCMP_FILE);
 CKPT_SAME(kcmp_vm, KCMP_VM);
+CKPT_SAME(kcmp_files, KCMP_FILES);
+CKPT_SAME(kcmp_fs, KCMP_FS);
 CKPT_SAME(addr_no_randomize, ADDR_NO_RANDOMIZE);
 
 // auxiliary vector

@@ -102,19 +102,27 @@ TEST_CASE("a signal that waited waits again, with the expirations behind it") {
 }
 
 TEST_CASE("what is taken is noted: a periodic timer is due since its first expiration") {
-  posix_timer t = timer(0);
-  t.interval_ns = 100;
-  t.due_ns = 40;
+  captured_timer t{timer(0), 5000};
+  t.record.interval_ns = 100;
+  t.record.due_ns = 40;
   sys::abi::siginfo info{};
   info.si_code = sys::abi::si_timer;
   const i32 fields[] = {0, 2};
   std::memcpy(info.fields, fields, sizeof fields);
-  note_pending(t, info);
-  CHECK(t.state == timer_signal_pending);
-  CHECK(t.due_ns == 40 - 300);
-  posix_timer once = timer(1);
-  note_pending(once, info);
-  CHECK(once.due_ns < 0);
+  const auto due_when_taken_at = [&](i64 now) {
+    auto each = t;
+    note_pending(each, info, now);
+    CHECK(each.record.state == timer_signal_pending);
+    return each.record.due_ns.get();
+  };
+  CHECK(due_when_taken_at(5039) == 40 - 300);
+  // One of the three has come since the timer was looked at.
+  CHECK(due_when_taken_at(5040) == 40 - 200);
+  CHECK(due_when_taken_at(5140) == 40 - 100);
+  CHECK(due_when_taken_at(9000) == 40 - 100);
+  captured_timer once{timer(1), 5000};
+  note_pending(once, info, 5000);
+  CHECK(once.record.due_ns < 0);
 }
 
 TEST_CASE("clocks of processor time are those of the process and thread as they are numbered now") {

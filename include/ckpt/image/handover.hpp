@@ -28,6 +28,9 @@ struct handover {
   range contents_mapping;
   /// Part of the window that stays: the kernel's vDSO where it could not go back to its old place.
   range keep;
+  /// 1 when the process has its saved number and threads may be made with theirs (clone3(2),
+  /// set_tid).
+  u32 tids_kept;
 };
 
 /// The agent's entry, on its own stack, with interrupts of every kind blocked. Does not return.

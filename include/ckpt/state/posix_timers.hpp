@@ -101,12 +101,19 @@ inline result<void> set_due_before(i32 id, i32 clock, i64 ago, i64 interval) {
   return n;
 }
 
+/// A timer and when its clock was read: one that nobody stops goes on while it is captured.
+struct captured_timer {
+  posix_timer record;
+  i64 seen_ns;
+};
+
 /// One timer with what the kernel tells of it. `thread` is the one it notifies, as the program
 /// numbers it.
 // Context: triggering thread, all others frozen
-inline result<posix_timer> capture_posix_timer(const proc::posix_timer& seen, i32 thread) {
+inline result<captured_timer> capture_posix_timer(const proc::posix_timer& seen, i32 thread) {
   using namespace timer_detail;
-  posix_timer t{};
+  captured_timer captured{};
+  auto& t = captured.record;
   t.id = seen.id;
   t.clock = seen.clock;
   t.notify = seen.notify | (seen.thread ? sys::abi::sigev_thread_id : 0);
@@ -114,12 +121,15 @@ inline result<posix_timer> capture_posix_timer(const proc::posix_timer& seen, i3
   t.thread = seen.thread ? thread : 0;
   t.value = seen.value;
   t.overrun = sys::timer_getoverrun(seen.id).value_or(0);
+  sys::abi::timespec clock{};
+  CKPT_TRY(sys::clock_gettime(t.clock, clock));
   sys::abi::itimerspec now{};
   CKPT_TRY(sys::timer_gettime(seen.id, now));
+  captured.seen_ns = nanoseconds(clock);
   t.due_ns = nanoseconds(now.it_value);
   t.interval_ns = nanoseconds(now.it_interval);
   t.state = t.due_ns != 0 ? timer_running : timer_stopped;
-  return t;
+  return captured;
 }
 
 /// The expirations behind a signal that waits are counted where no call shows them: only who takes
@@ -133,10 +143,20 @@ void take_signals(int signal, u32 count, Visitor&& visit) {
     visit(info);
 }
 
-/// Notes in t the signal that was taken for it.
-inline void note_pending(posix_timer& t, const sys::abi::siginfo& info) {
+/// Notes the signal that was taken for a timer at `taken_ns` of its clock. Its overrun counts what
+/// has expired since the timer was looked at, too; where that is in doubt by one, the timer comes
+/// late, never early.
+inline void note_pending(captured_timer& captured, const sys::abi::siginfo& info, i64 taken_ns) {
+  auto& t = captured.record;
   t.state = timer_signal_pending;
-  t.due_ns = t.interval_ns > 0 ? t.due_ns - (i64{overrun_of(info)} + 1) * t.interval_ns : -1;
+  if (t.interval_ns == 0) {
+    t.due_ns = -1;
+    return;
+  }
+  const i64 late = taken_ns - captured.seen_ns - t.due_ns;
+  const i64 since = late >= 0 ? late / t.interval_ns + 1 : 0;
+  const i64 expired = i64{overrun_of(info)} + 1;
+  t.due_ns = t.due_ns - (expired > since ? expired - since : 1) * t.interval_ns;
 }
 
 /// Lets a timer run on with the overrun of its last signal, or fire at once when its signal was

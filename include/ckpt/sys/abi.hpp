@@ -161,6 +161,10 @@ inline constexpr u64 clone_vm = 0x100, clone_fs = 0x200, clone_files = 0x400,
                      clone_settls = 0x80000, clone_parent_settid = 0x100000,
                      clone_child_cleartid = 0x200000, clone_untraced = 0x800000,
                      clone_child_settid = 0x1000000;
+struct clone_args {  // clone3(2)
+  u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+      set_tid_size, cgroup;
+};
 inline constexpr int w_nohang = 1, w_stopped = 2, w_exited = 4, w_continued = 8,
                      w_nowait = 0x01000000, w_all = 0x40000000;
 inline constexpr int p_all = 0, p_pid = 1;
@@ -170,7 +174,18 @@ inline constexpr int futex_wait = 0, futex_wake = 1;
 inline constexpr int ptrace_cont = 7, ptrace_detach = 17, ptrace_seize = 0x4206,
                      ptrace_interrupt = 0x4207, ptrace_listen = 0x4208, ptrace_peeksiginfo = 0x4209,
                      ptrace_getsigmask = 0x420a, ptrace_getregset = 0x4204,
+                     ptrace_setregset = 0x4205, ptrace_setsigmask = 0x420b,
                      ptrace_get_rseq_configuration = 0x420f, ptrace_event_stop = 128;
+inline constexpr int nt_prstatus = 1, nt_x86_xstate = 0x202;  // elf.h
+struct user_regs {  // sys/user.h, struct user_regs_struct
+  u64 r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs,
+      eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs;
+};
+/// What a call that was interrupted has in rax while its thread is stopped on the way back
+/// (include/linux/errno.h of the kernel): made again unless a handler runs; the same, but with
+/// SA_RESTART even then; in any case; by restart_syscall(2).
+inline constexpr i64 restart_sys = -512, restart_no_intr = -513, restart_no_hand = -514,
+                     restart_block = -516;
 inline constexpr u32 peeksiginfo_shared = 1;
 struct peeksiginfo_args {
   u64 off;
@@ -238,7 +253,7 @@ struct iovec {
   u64 length;
 };
 
-inline constexpr int kcmp_file = 0, kcmp_vm = 1;
+inline constexpr int kcmp_file = 0, kcmp_vm = 1, kcmp_files = 2, kcmp_fs = 3;
 
 // sched_setattr(2), ioprio_set(2), membarrier(2)
 struct sched_attr {

@@ -13,7 +13,7 @@ namespace ckpt::state {
 struct thread {
   static constexpr auto record = format::record_type::thread;
   wire::le<i32> tid;
-  wire::reserved<4> reserved;
+  wire::le<u32> flags;
   wire::le<u64> r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
       rflags;
   wire::le<u64> fs_base;
@@ -30,6 +30,9 @@ struct thread {
   wire::le<u64> clear_child_tid;
   wire::text<16> name;
 };
+
+/// A call that no SA_RESTART would have restarted is made again: flags.
+inline constexpr u32 thread_call_made_again = 1;
 
 struct extended_state {
   static constexpr auto record = format::record_type::extended_state;
@@ -56,7 +59,7 @@ inline void registers_to(const thread& from, sys::abi::sigcontext& to) {
 
 }  // namespace ckpt::state
 
-BOOST_HANA_ADAPT_STRUCT(ckpt::state::thread, tid, reserved, r8, r9, r10, r11, r12, r13, r14, r15,
+BOOST_HANA_ADAPT_STRUCT(ckpt::state::thread, tid, flags, r8, r9, r10, r11, r12, r13, r14, r15,
                         rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags, fs_base, gs_base,
                         signal_mask, alternate_stack, alternate_stack_size, alternate_stack_flags,
                         rseq_size, rseq_address, rseq_signature, robust_list_size, robust_list,
@@ -68,7 +71,10 @@ template <>
 inline constexpr auto describe<state::thread> = description<33>{
     "thread",
     "One thread of the program; the first is the one that goes on first.",
-    {"gettid(2)", "zero", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "",
+    {"gettid(2)",
+     "1: its next instruction makes a call again that a signal would have ended whether or not its "
+     "handler has SA_RESTART",
+     "", "", "", "", "", "", "", "", "", "", "", "", "", "", "",
      "stack pointer", "next instruction", "flags register", "FS segment base (thread-local storage)",
      "GS segment base", "blocked signals, bit n-1 for signal n",
      "sigaltstack(2): address", "sigaltstack(2): size", "sigaltstack(2): flags",

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT
+//
+// The threads of the program, made again in restored memory. The task that the restarter has left
+// is the main thread; it makes the others. Each sets what only a thread can set for itself, and
+// then waits at the gate (agent_leave in agent.S) without a stack, until all are there and the main
+// thread lets everybody go.
+//
+// The frames from which threads return to the program must outlive them, and nothing tells when the
+// kernel has read the last one: their memory stays until the next checkpoint, which finds every
+// thread elsewhere, or until the program ends.
+#pragma once
+
+#include "ckpt/image/metadata_view.hpp"
+#include "ckpt/state/signals.hpp"
+#include "ckpt/state/thread_settings.hpp"
+#include "ckpt/state/x86_64/signal_frame.hpp"
+#include "interrupted_call.hpp"
+#include "symbols.hpp"
+#include "timed_call.hpp"
+
+namespace ckpt::agent {
+
+/// glibc keeps a thread's id where the kernel will clear it, musl in the block that the FS base
+/// leads to: a new id belongs there.
+// Context: agent, in restored memory, no other thread runs code of the program
+inline void mend_thread_id(const state::thread& t, int tid) {
+  if (t.tid == tid) return;
+  constexpr u64 musl_tid = 48;  // struct pthread of musl 1.2: the int behind the canary
+  const copied_memory read;
+  const auto mend = [&](u64 at) {
+    i32 cached = 0;
+    if (at == 0 || !read(at, &cached, sizeof cached) || cached != t.tid) return;
+    const sys::abi::iovec from{reinterpret_cast<u64>(&tid), sizeof tid};
+    const sys::abi::iovec to{at, sizeof tid};
+    (void)sys::process_vm_writev(sys::gettid(), from, to);
+  };
+  mend(t.clear_child_tid);
+  u64 self = 0;
+  if (read(t.fs_base, &self, sizeof self) && self == t.fs_base) mend(t.fs_base + musl_tid);
+}
+
+class threads_restore {
+ public:
+  /// What could not be had again; told to whoever restarts.
+  using lost_line = void (*)(std::string_view what, errc error);
+
+  threads_restore(bytes metadata, bool tids_kept, lost_line lost, u64 trigger_entry)
+      : metadata_(metadata), tids_kept_(tids_kept), lost_(lost), trigger_entry_(trigger_entry) {}
+
+  /// Memory for `count` threads and their frames; with one thread, only for it.
+  // Context: agent, in restored memory
+  result<void> prepare(report& why) {
+    image::for_each<state::thread>(metadata_, [&](const state::thread&, bytes) { ++count_; });
+    layout_ = state::extended_layout::of_this_task();
+    const u64 frame_size = state::signal_frame::size_for(layout_);
+    const u64 each = align_up(sizeof(restored), state::signal_frame::alignment);
+    // One thread alone leaves from the agent's stack, which nobody uses before it has left.
+    const u64 size = count_ * (frame_size + each);
+    result<void> room;
+    if (count_ == 1 && size <= sizeof room_for_one_)
+      frames_ = {reinterpret_cast<u64>(room_for_one_), reinterpret_cast<u64>(room_for_one_) + size};
+    else
+      room = reserve(size, frames_);
+    if (room.ok() && count_ > 1) {
+      const auto stacks = reserve(u64{count_} * stack_size, stacks_);
+      if (!stacks.ok()) room = stacks;
+    }
+    if (!room.ok()) return why.explain(room.error(), "no memory for ", count_, " threads");
+    u32 n = 0;
+    const i32 leader = image::first<state::process>(metadata_).pid;
+    image::for_each<state::thread>(metadata_, [&](const state::thread& saved, bytes) {
+      restored& r = *new (reinterpret_cast<void*>(frames_.begin + n * each)) restored{};
+      r.owner = this;
+      r.saved = saved;
+      r.frame = state::signal_frame(
+          mutable_bytes(reinterpret_cast<std::byte*>(frames_.begin + count_ * each + n * frame_size),
+                        frame_size),
+          layout_);
+      state::begin_frame(r.frame, saved);
+      if (saved.tid == leader) leader_ = &r;
+      ++n;
+    });
+    stride_ = each;
+    return collect(why);
+  }
+
+  /// The frames' mapping, for when no thread can be in it any more; empty when there is none.
+  [[nodiscard]] range frames() const {
+    return frames_.begin == reinterpret_cast<u64>(room_for_one_) ? range{} : frames_;
+  }
+
+  /// Makes every thread but the main one; they run until they are ready to leave.
+  // Context: agent, in restored memory
+  result<void> start(report& why) {
+    __atomic_store_n(&agent_gate_ready, 0u, __ATOMIC_RELEASE);
+    __atomic_store_n(&agent_gate_open, 0u, __ATOMIC_RELEASE);
+    u64 stack = stacks_.begin;
+    for (u32 i = 0; i < count_; ++i) {
+      restored& r = at(i);
+      if (&r == leader_) continue;
+      if (auto made = start_one(r, stack); !made.ok())
+        return why.explain(made.error(), "cannot make thread ", i + 1, " of ", count_,
+                           " again (a limit on processes, RLIMIT_NPROC or pids.max?)");
+      stack += stack_size;
+      ++started_;
+    }
+    return {};
+  }
+
+  /// The present number of a saved thread; the main thread's is the process's.
+  [[nodiscard]] int present_tid(i32 saved) const {
+    for (u32 i = 0; i < count_; ++i)
+      if (at(i).saved.tid == saved) return at(i).tid;
+    return saved;
+  }
+  [[nodiscard]] u32 count() const { return count_; }
+
+  /// What each thread does for itself; the main one by itself, before it leaves.
+  // Context: agent, in restored memory
+  void set_up_leader() {
+    if (leader_ != nullptr) set_up(*leader_);
+  }
+  void finish_leader() {
+    if (leader_ != nullptr) finish(*leader_);
+  }
+  /// Lets the others do their last steps and waits until they stand at the gate.
+  void gather() {
+    __atomic_store_n(&last_steps_, 1u, __ATOMIC_RELEASE);
+    (void)sys::futex_wake(&last_steps_, 0x7fffffff);
+    for (;;) {
+      const u32 ready = __atomic_load_n(&agent_gate_ready, __ATOMIC_ACQUIRE);
+      if (ready == started_) break;
+      (void)sys::futex_wait(&agent_gate_ready, ready, nullptr);
+    }
+    if (!stacks_.empty()) (void)sys::munmap(stacks_.begin, stacks_.length());
+  }
+
+  // Context: agent, last of all
+  [[noreturn]] void leave() {
+    if (leader_ == nullptr) agent_leave_last(0, 0);
+    const auto& frame = leader_->frame;
+    agent_leave_last(frame.stack_pointer(), state::flags_beside_frame(frame));
+  }
+
+ private:
+  struct restored {
+    threads_restore* owner;
+    state::thread saved;
+    state::signal_frame frame;
+    state::thread_settings settings;
+    bytes affinity;
+    bool has_settings;
+    bool has_pending;
+    int tid;
+  };
+  static constexpr u64 stack_size = 24 * 1024;
+
+  [[nodiscard]] restored& at(u32 i) const {
+    return *reinterpret_cast<restored*>(frames_.begin + i * stride_);
+  }
+  static result<void> reserve(u64 size, range& to) {
+    const u64 at = CKPT_TRY(sys::mmap(
+        0, page_up(size), sys::abi::prot_read | sys::abi::prot_write,
+        sys::abi::map_private | sys::abi::map_anonymous | sys::abi::map_noreserve, -1, 0));
+    to = {at, at + page_up(size)};
+    return {};
+  }
+
+  restored* with_tid(i32 tid) {
+    if (recent_ < count_ && at(recent_).saved.tid == tid) return &at(recent_);
+    for (recent_ = 0; recent_ < count_; ++recent_)
+      if (at(recent_).saved.tid == tid) return &at(recent_);
+    return nullptr;
+  }
+
+  /// What the image says of each, in one pass over it.
+  result<void> collect(report& why) {
+    result<void> outcome;
+    image::for_each<state::extended_state>(
+        metadata_, [&](const state::extended_state& x, bytes raw) {
+          restored* r = with_tid(x.tid);
+          if (r == nullptr || !outcome.ok()) return;
+          if (!state::add_component(r->frame, x.component, raw).ok())
+            outcome = why.refuse("state component ", x.component.get(),
+                                 " does not fit this processor");
+        });
+    image::for_each<state::thread_settings>(
+        metadata_, [&](const state::thread_settings& s, bytes affinity) {
+          if (restored* r = with_tid(s.tid); r != nullptr) {
+            r->settings = s;
+            r->affinity = affinity;
+            r->has_settings = true;
+          }
+        });
+    image::for_each<state::pending_signal>(metadata_, [&](const state::pending_signal& p, bytes) {
+      if (restored* r = p.thread != 0 ? with_tid(p.thread) : nullptr; r != nullptr)
+        r->has_pending = true;
+    });
+    return outcome;
+  }
+
+  result<void> start_one(restored& r, u64 stack) {
+    using namespace sys::abi;
+    const i32 wanted_tid = r.saved.tid;
+    clone_args args{};
+    args.flags = clone_vm | clone_fs | clone_files | clone_sighand | clone_thread | clone_sysvsem |
+                 clone_parent_settid;
+    args.parent_tid = reinterpret_cast<u64>(&r.tid);
+    args.stack = stack;
+    args.stack_size = stack_size;
+    if (tids_kept_) {
+      args.set_tid = reinterpret_cast<u64>(&wanted_tid);
+      args.set_tid_size = 1;
+    }
+    long made = start_thread(&args, sizeof args, &main_of, &r);
+    if (made < 0 && tids_kept_) {
+      lost_("the number of a thread", static_cast<errc>(-made));
+      args.set_tid = args.set_tid_size = 0;
+      made = start_thread(&args, sizeof args, &main_of, &r);
+    }
+    if (made == -static_cast<long>(errc::no_system_call))  // a filter of a container
+      made = start_task(args.flags, reinterpret_cast<void*>(stack + stack_size), &r.tid, nullptr,
+                        &main_of, &r);
+    if (made < 0) return static_cast<errc>(-made);
+    return {};
+  }
+
+  static void main_of(void* argument) {
+    auto& r = *static_cast<restored*>(argument);
+    threads_restore& all = *r.owner;
+    all.set_up(r);
+    while (__atomic_load_n(&all.last_steps_, __ATOMIC_ACQUIRE) == 0)
+      (void)sys::futex_wait(&all.last_steps_, 0, nullptr);
+    all.finish(r);
+    agent_leave(r.frame.stack_pointer(), state::flags_beside_frame(r.frame));
+  }
+
+  /// Before timers and signals of the process are back.
+  // Context: the thread in question, in restored memory
+  void set_up(restored& r) {
+    const auto& t = r.saved;
+    r.tid = sys::gettid();
+    fixed_text<17> name;
+    name.append(t.name.view());
+    (void)sys::prctl(sys::abi::pr_set_name, name.c_str());
+    (void)sys::arch_prctl(sys::abi::arch_set_fs, t.fs_base.get());
+    (void)sys::arch_prctl(sys::abi::arch_set_gs, t.gs_base.get());
+    (void)sys::set_tid_address(t.clear_child_tid);
+    mend_thread_id(t, r.tid);
+    if (t.robust_list != 0) (void)sys::set_robust_list(t.robust_list, t.robust_list_size);
+    if (t.rseq_size != 0) (void)sys::rseq(t.rseq_address, t.rseq_size, 0, t.rseq_signature);
+    if (r.has_settings) state::restore_thread_settings(r.settings, r.affinity, lost_);
+  }
+
+  /// To itself a thread may queue any signal, to another not.
+  // Context: the thread in question, all signals blocked
+  void queue_own(const restored& r) {
+    image::for_each<state::pending_signal>(metadata_, [&](const state::pending_signal& p, bytes) {
+      sys::abi::siginfo info{};
+      std::memcpy(&info, &p.info, sizeof info);
+      // Those of timers come from the timers.
+      if (p.thread != r.saved.tid || info.si_code == sys::abi::si_timer) return;
+      if (auto q = state::restore_pending(p, sys::getpid(), r.tid); !q.ok())
+        lost_("a pending signal of a thread (RLIMIT_SIGPENDING?)", q.error());
+    });
+  }
+
+  /// What would hinder the restore, and what comes last.
+  // Context: the thread in question, all signals blocked
+  void finish(restored& r) {
+    if (r.has_pending && &r != leader_) queue_own(r);
+    if (r.has_settings) state::finish_thread_settings(r.settings, lost_);
+    // No sooner: every mapping made under it becomes executable.
+    const u32 personality = image::first<state::process>(metadata_).personality;
+    if ((personality & sys::abi::read_implies_exec) != 0) (void)sys::personality(personality);
+    auto& context = r.frame.context();
+    restart_timed_call(context.uc_mcontext);
+    end_call_for_own_signal(context, (r.saved.flags & state::thread_call_made_again) != 0,
+                            trigger_entry_);
+  }
+
+  bytes metadata_;
+  bool tids_kept_;
+  lost_line lost_;
+  u64 trigger_entry_;
+  state::extended_layout layout_;
+  range frames_;
+  range stacks_;
+  restored* leader_ = nullptr;
+  u64 stride_ = 0;
+  u32 count_ = 0;
+  u32 recent_ = 0;
+  u32 started_ = 0;
+  u32 last_steps_ = 0;
+  alignas(state::signal_frame::alignment) std::byte room_for_one_[20 * 1024];
+};
+
+}  // namespace ckpt::agent
