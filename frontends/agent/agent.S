@@ -137,6 +137,9 @@ agent_leave_last:
     xor %edi, %edi
     mov $60, %eax               // __NR_exit
     syscall
+    .globl agent_gate_end
+    .hidden agent_gate_end
+agent_gate_end:
     hlt
 
 // A system call of the program's, made for it from a timed_frame (timed_call.hpp), at which rsp

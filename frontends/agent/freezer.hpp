@@ -156,15 +156,18 @@ class frozen_threads {
     path.append(s_.proc.view()).append("/task/").append(outer).append("/status");
     return proc::status_innermost_pid(CKPT_TRY(read_text(path.c_str(), text)));
   }
-  bool is_zombie(int outer) {
+  /// The letter of proc_pid_stat(5).
+  char state_of(int outer) {
     char text[1024];
     fixed_text<64> path;
     path.append(s_.proc.view()).append("/task/").append(outer).append("/stat");
     const auto stat = read_text(path.c_str(), text);
-    if (!stat.ok()) return false;
-    const auto end = stat->rfind(')');
-    return end != std::string_view::npos && end + 2 < stat->size() &&
-           ((*stat)[end + 2] == 'Z' || (*stat)[end + 2] == 'X');
+    const auto end = stat.ok() ? stat->rfind(')') : std::string_view::npos;
+    return end != std::string_view::npos && end + 2 < stat->size() ? (*stat)[end + 2] : '?';
+  }
+  bool is_zombie(int outer) {
+    const char state = state_of(outer);
+    return state == 'Z' || state == 'X';
   }
   bool has_ended(const thread_slot& t) const {
     constexpr auto no_such_process = static_cast<errc>(3);
@@ -178,7 +181,12 @@ class frozen_threads {
       if (!t->held) continue;
       ++alive_;
       if (t->stopped) continue;
-      const auto outcome = wait_stopped(t->tid, patience_to_stop);
+      auto outcome = wait_stopped(t->tid, patience_to_stop);
+      // One that waits for a processor on a busy machine will stop as soon as it gets one.
+      for (int more = 0; outcome.error() == errc::busy && more < 40; ++more) {
+        if (state_of(t->outer_tid) != 'R') break;
+        outcome = wait_stopped(t->tid, patience_to_stop);
+      }
       t->stopped = outcome.ok();
       if (outcome.error() == errc::gone) {
         // The main thread stays as a zombie for as long as others live.

@@ -203,7 +203,7 @@ class helper {
     const auto& context = *s_.context;
     state::thread t{};
     t.tid = s_.thread;
-    t.flags = s_.made_again ? state::thread_call_made_again : 0u;
+    if (s_.made_again) t.flags.set(state::thread_flag::call_made_again);
     state::registers_from(context.uc_mcontext, t);
     t.fs_base = s_.fs_base;
     t.gs_base = s_.gs_base;
@@ -234,7 +234,7 @@ class helper {
                            "not save");
     state::thread t{};
     t.tid = slot.tid;
-    t.flags = slot.made_again ? state::thread_call_made_again : 0u;
+    if (slot.made_again) t.flags.set(state::thread_flag::call_made_again);
     registers_of(slot, t);
     t.clear_child_tid = slot.clear_child_tid;
     CKPT_TRY(add_robust_list(t));

@@ -275,7 +275,7 @@ class threads_restore {
     if ((personality & sys::abi::read_implies_exec) != 0) (void)sys::personality(personality);
     auto& context = r.frame.context();
     restart_timed_call(context.uc_mcontext);
-    end_call_for_own_signal(context, (r.saved.flags & state::thread_call_made_again) != 0,
+    end_call_for_own_signal(context, r.saved.flags.has(state::thread_flag::call_made_again),
                             trigger_entry_);
   }
 

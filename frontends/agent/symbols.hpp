@@ -33,6 +33,7 @@ CKPT_HIDDEN extern ckpt::u32 agent_gate_ready;
 CKPT_HIDDEN extern ckpt::u32 agent_gate_open;
 [[noreturn]] CKPT_HIDDEN void agent_leave(ckpt::u64 frame, ckpt::u64 flags);
 [[noreturn]] CKPT_HIDDEN void agent_leave_last(ckpt::u64 frame, ckpt::u64 flags);
+CKPT_HIDDEN void agent_gate_end();
 [[noreturn]] CKPT_HIDDEN void agent_report(void* slot);
 
 CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);

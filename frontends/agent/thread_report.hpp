@@ -90,7 +90,7 @@ class thread_reports {
   }
 
   result<void> look_at(thread_slot& t) {
-    CKPT_TRY(leave_vdso(t));
+    CKPT_TRY(pass_on(t));
     constexpr u64 code_of_64_bits = 0x33;
     if (t.live.cs != code_of_64_bits)
       return s_.why.refuse("thread ", t.tid, " is running 32-bit code, which cannot be saved");
@@ -160,13 +160,15 @@ class thread_reports {
     return {};
   }
 
-  /// A thread inside the vDSO reads the kernel's pages beside it, which another kernel has
-  /// elsewhere. It is out again in less than a microsecond.
-  result<void> leave_vdso(thread_slot& t) {
+  /// Two places a thread must have left, which takes less than a microsecond: the vDSO, which reads
+  /// the kernel's pages beside it, and the gate through which it came back from a restart, whose
+  /// memory goes now.
+  result<void> pass_on(thread_slot& t) {
     for (int tries = 0;; ++tries) {
       if (auto r = get_registers(t, sys::abi::nt_prstatus, &t.live, sizeof t.live); !r.ok())
         return explain(r.error(), t);
-      if (!vdso_.contains(t.live.rip) || tries == 200) return {};
+      const bool at_gate = gate_.contains(t.live.rip);
+      if ((!vdso_.contains(t.live.rip) || tries == 200) && !at_gate) return {};
       (void)sys::ptrace(sys::abi::ptrace_cont, t.tid, 0, 0);
       (void)sys::ptrace(sys::abi::ptrace_interrupt, t.tid, 0, 0);
       const auto stopped = wait_stopped(t.tid, patience_to_stop);
@@ -217,6 +219,7 @@ class thread_reports {
   frozen_threads& threads_;
   copied_memory read_;
   range vdso_;
+  range gate_{reinterpret_cast<u64>(&agent_leave), reinterpret_cast<u64>(&agent_gate_end)};
 };
 
 }  // namespace ckpt::agent

@@ -266,7 +266,7 @@ TEST_CASE("a record with an illegal field or a wrong size is refused") {
   CHECK(with_record<state::segment>(0, [](auto& s) {
           s.kind = static_cast<state::segment_kind>(7);
         }) == "a record of type 6 is malformed");
-  CHECK(with_record<state::thread>(0, [](auto& t) { t.reserved.bytes[0] = 1; }) ==
+  CHECK(with_record<state::thread>(0, [](auto& t) { t.flags = u32{2}; }) ==
         "a record of type 8 is malformed");
   CHECK(with_record<state::host>(0, [](auto& h) {
           h.node = std::bit_cast<wire::text<64>>(std::array<u8, 64>{'a', 0, 'b'});
@@ -275,6 +275,11 @@ TEST_CASE("a record with an illegal field or a wrong size is refused") {
         "a record is cut off or malformed");
   CHECK(with_envelope(record_type::host, [](auto& head) { head.fixed_size = ~u32{0}; }) ==
         "a record is cut off or malformed");
+}
+
+TEST_CASE("there are as many threads as the process says") {
+  CHECK(with_record<state::process>(0, [](auto& p) { p.thread_count = 2u; }) ==
+        "has 1 of 2 threads");
 }
 
 TEST_CASE("segments lie in order, in user space, beside the restarter") {

@@ -58,6 +58,16 @@ alignas(64) u8 expected_vectors[64];
 u64 expected_stack;
 u64 expected_mask;
 
+/// A frame with memory of its own.
+struct frame_room {
+  extended_layout layout = extended_layout::of_this_task();
+  std::vector<std::byte> memory{signal_frame::size_for(layout) + signal_frame::alignment};
+  signal_frame frame{mutable_bytes(reinterpret_cast<std::byte*>(align_up(
+                                       reinterpret_cast<u64>(memory.data()), signal_frame::alignment)),
+                                   signal_frame::size_for(layout)),
+                     layout};
+};
+
 struct captured_state {
   test::vector_memory memory;
   format::metadata_builder records{memory.source()};
@@ -68,7 +78,9 @@ captured_state* capture_into;
 void on_signal(int, siginfo_t*, void* raw) {
   sys::abi::sigcontext context{};
   std::memcpy(&context, &static_cast<ucontext_t*>(raw)->uc_mcontext, sizeof context);
-  capture_into->good = capture_extended_state(capture_into->records, 7, context).ok();
+  capture_into->good = capture_extended_state(capture_into->records, 7, context,
+                                              extended_layout::of_this_task())
+                           .ok();
 }
 
 __attribute__((target("avx"))) void raise_with_known_vectors() {
@@ -108,7 +120,8 @@ int through_a_frame() {
   if (!saved.good) return capture_failed;
 
   // A frame and a stack of its own, as in the restorer.
-  static signal_frame frame;
+  frame_room room;
+  signal_frame& frame = room.frame;
   alignas(16) static u8 stack[64 * 1024];
   thread t{};
   t.rip = reinterpret_cast<u64>(&ckpt_test_landing);
@@ -149,7 +162,8 @@ TEST_CASE("vector and x87 registers without a component are in their initial sta
   CHECK(test::in_child([] {
           if (!__builtin_cpu_supports("avx")) return 0;
           std::memset(expected_vectors, 0, sizeof expected_vectors);
-          static signal_frame frame;
+          frame_room room;
+          signal_frame& frame = room.frame;
           alignas(16) static u8 stack[64 * 1024];
           thread t{};
           t.rip = reinterpret_cast<u64>(&ckpt_test_landing);
@@ -164,31 +178,33 @@ TEST_CASE("vector and x87 registers without a component are in their initial sta
 }
 
 TEST_CASE("the frame is laid out as the kernel checks it") {
-  auto frame = std::make_unique<signal_frame>();
-  begin_frame(*frame, thread{});
+  frame_room room;
+  signal_frame& frame = room.frame;
+  begin_frame(frame, thread{});
   sys::abi::fpx_sw_bytes sw{};
-  std::memcpy(&sw, &frame->extended[sys::abi::fpx_sw_offset], sizeof sw);
+  std::memcpy(&sw, &frame.extended()[sys::abi::fpx_sw_offset], sizeof sw);
   CHECK(sw.magic1 == sys::abi::fp_xstate_magic1);
   CHECK(sw.extended_size == sw.xstate_size + 4);
-  CHECK(sw.extended_size <= max_extended_area);
+  CHECK(sw.extended_size <= signal_frame::size_for(room.layout));
   u32 magic2 = 0;
-  std::memcpy(&magic2, &frame->extended[sw.xstate_size], sizeof magic2);
+  std::memcpy(&magic2, &frame.extended()[sw.xstate_size], sizeof magic2);
   CHECK(magic2 == sys::abi::fp_xstate_magic2);
-  CHECK(frame->context.uc_mcontext.fpstate % 64 == 0);
-  CHECK(offsetof(signal_frame, context) == offsetof(signal_frame, return_address) + 8);
+  CHECK(frame.context().uc_mcontext.fpstate % 64 == 0);
+  CHECK(frame.stack_pointer() == reinterpret_cast<u64>(&frame.context()));
   CHECK((sw.xfeatures & ~sys::arch::enabled_components()) == 0);
   CHECK((sw.xfeatures & 3) == 3);
   u32 mxcsr = 0;  // all exceptions masked, as a process begins
-  std::memcpy(&mxcsr, &frame->extended[24], sizeof mxcsr);
+  std::memcpy(&mxcsr, &frame.extended()[24], sizeof mxcsr);
   CHECK(mxcsr == 0x1f80);
 }
 
 TEST_CASE("components of another size or without a place are refused") {
-  auto frame = std::make_unique<signal_frame>();
-  begin_frame(*frame, thread{});
-  const std::vector<std::byte> raw(max_extended_area);
+  frame_room room;
+  signal_frame& frame = room.frame;
+  begin_frame(frame, thread{});
+  const std::vector<std::byte> raw(room.memory.size());
   const auto add = [&](u32 component, u64 size) {
-    return add_component(*frame, component, bytes(raw).first(size)).error();
+    return add_component(frame, component, bytes(raw).first(size)).error();
   };
   CHECK(add(0, 512) == errc::none);
   CHECK(add(0, 511) == errc::malformed);
@@ -207,7 +223,7 @@ TEST_CASE("components of another size or without a place are refused") {
 TEST_CASE("a frame without extended state has no records of it") {
   test::vector_memory memory;
   format::metadata_builder out(memory.source());
-  CHECK(capture_extended_state(out, 1, sys::abi::sigcontext{}).ok());
+  CHECK(capture_extended_state(out, 1, sys::abi::sigcontext{}, extended_layout::of_this_task()).ok());
   CHECK(out.size() == 0);
 }
 

@@ -103,6 +103,7 @@ class metadata_rules {
     if (hosts_ != 1 || processes_ != 1 || layouts_ != 1 || cpus_ != 1 || threads_ == 0 ||
         memory_tables_ != 1)
       return why_.refuse("a record that must be there once is missing or repeated");
+    if (threads_ != threads_said_) return why_.refuse("has ", threads_, " of ", threads_said_, " threads");
     if (wanted_contents_ > contents_) return why_.refuse("the contents of a file are missing");
     if (data_ != h_.data_size) return why_.refuse("the extents do not cover the data");
     CKPT_TRY(extents_within_segments(metadata));
@@ -119,7 +120,10 @@ class metadata_rules {
     using format::record_type;
     switch (view.type) {
       case record_type::host: ++hosts_; break;
-      case record_type::process: ++processes_; break;
+      case record_type::process:
+        ++processes_;
+        threads_said_ = as<state::process>(view).thread_count;
+        break;
       case record_type::memory_layout: ++layouts_; break;
       case record_type::cpu: ++cpus_; break;
       case record_type::thread: ++threads_; break;
@@ -266,6 +270,7 @@ class metadata_rules {
   report& why_;
   u64 traps_end_ = 0;
   u64 hosts_ = 0, processes_ = 0, layouts_ = 0, cpus_ = 0, threads_ = 0, memory_tables_ = 0;
+  u64 threads_said_ = 0;
   u64 contents_ = 0, wanted_contents_ = 0, segments_end_ = 0, data_ = 0;
   u32 open_files_ = 0;
   i32 last_descriptor_ = -1;

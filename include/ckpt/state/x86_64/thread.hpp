@@ -10,10 +10,15 @@
 
 namespace ckpt::state {
 
+enum class thread_flag : u32 {
+  call_made_again = 1,  // a call that no SA_RESTART would have restarted is made again
+};
+constexpr u32 all_of(thread_flag) { return 1; }
+
 struct thread {
   static constexpr auto record = format::record_type::thread;
   wire::le<i32> tid;
-  wire::le<u32> flags;
+  wire::flags<thread_flag> flags;
   wire::le<u64> r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
       rflags;
   wire::le<u64> fs_base;
@@ -30,9 +35,6 @@ struct thread {
   wire::le<u64> clear_child_tid;
   wire::text<16> name;
 };
-
-/// A call that no SA_RESTART would have restarted is made again: flags.
-inline constexpr u32 thread_call_made_again = 1;
 
 struct extended_state {
   static constexpr auto record = format::record_type::extended_state;
