@@ -6,8 +6,9 @@
     .text
 
 // The handler of the trigger signal: void trigger_entry(int, siginfo*, ucontext*).
-// Uses 8 bytes of the program's stack. One checkpoint at a time: a trigger that arrives during
-// another is the same request.
+// Uses 8 bytes of the program's stack. One checkpoint at a time: a thread that takes a trigger during
+// another leaves a note, and the one that is busy sends it to itself when it has done: it is pending
+// until the handler has returned, as it would be in a program with one thread.
     .globl trigger_entry
     .hidden trigger_entry
     .type trigger_entry, @function
@@ -17,8 +18,14 @@ trigger_entry:
     mov $1, %eax
     xchg %eax, agent_busy(%rip)
     test %eax, %eax
+    jz 2f
+    mov %edi, agent_again(%rip)
+    mov $1, %eax                // it may have looked for the note just before
+    xchg %eax, agent_busy(%rip)
+    test %eax, %eax
     jnz 1f
-    lea agent_trigger_stack_end(%rip), %rsp
+    movl $0, agent_again(%rip)
+2:  lea agent_trigger_stack_end(%rip), %rsp
     // The kernel leaves alignment checks (EFLAGS.AC) as the program has them; compiled code makes
     // unaligned accesses. The frame has the program's flags.
     pushfq
@@ -27,6 +34,19 @@ trigger_entry:
     call trigger_main
     mov %rbp, %rsp
     movl $0, agent_busy(%rip)
+    xor %r8d, %r8d
+    xchg %r8d, agent_again(%rip)
+    test %r8d, %r8d
+    jz 1f
+    mov $39, %eax               // __NR_getpid
+    syscall
+    mov %eax, %edi
+    mov $186, %eax              // __NR_gettid
+    syscall
+    mov %eax, %esi
+    mov %r8d, %edx
+    mov $234, %eax              // __NR_tgkill
+    syscall
 1:  pop %rbp
     ret
 
@@ -124,6 +144,7 @@ agent_leave_last:
     mov %rdi, %r12
     test %rdi, %rdi
     cmovnz %rdi, %rsp           // from here on, no stack that another trigger may use
+    movl $0, agent_again(%rip)  // what was asked for before the restart has been done
     movl $0, agent_busy(%rip)
     movl $1, agent_gate_open(%rip)
     lea agent_gate_open(%rip), %rdi
@@ -277,6 +298,8 @@ agent_scratch_end:
     .globl agent_busy
     .hidden agent_busy
 agent_busy:
+    .long 0
+agent_again:
     .long 0
     .globl agent_gate_ready
     .hidden agent_gate_ready
