@@ -44,7 +44,11 @@ ino_t output() {
 }
 
 std::int64_t look() {
-  const std::int64_t at = now(), before = last.exchange(at);
+  const std::int64_t at = now();
+  std::int64_t before = last;
+  // Who has lost the processor since it looked at the clock has nothing new to say.
+  while (before < at && !last.compare_exchange_weak(before, at)) {
+  }
   if (before != 0 && at - before > longest) {
     longest = at - before;
     began = before;
