@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Measures what ckpt claims, against what the machine can do in the same run.
 
-    bench.py [--prefix DIR] [--programs DIR] [--sizes 16M,256M,1G,4G] [--where DIR]... [--write FILE]
+    bench.py [--prefix DIR] [--programs DIR] [--sizes 16M,256M,1G,4G] [--threads 1,32,256,1000]
+             [--where DIR]... [--write FILE]
 
 Prints a table as text; --write puts the same as Markdown into FILE (docs/FIGURES.md). Every figure
 is a median; what is compared alternates, so that a machine that becomes slower does so for both.
@@ -210,6 +211,53 @@ class Bench:
         os.close(null)
         return {name: median(values) / 1e6 for name, values in took.items()}
 
+    # --- threads -----------------------------------------------------------------------------
+
+    def threads(self, count, kind, directory, repeat):
+        """Milliseconds from the signal until nobody runs any more, until somebody runs again (the
+        program goes on after its checkpoint), and from executing the image until a thread runs."""
+        took = {name: [] for name in ("frozen", "pause", "restart")}
+        image = directory / "threads.ckpt"
+        argv = [self.programs / "threads", count, kind]
+
+        def report(program):
+            os.kill(program.pid, signal.SIGUSR1)
+            return [int(word) for word in program.line(program.out)[0].split()]
+
+        for _ in range(repeat):
+            image.unlink(missing_ok=True)
+            program = Running([self.ckpt, "-c", "-v", "-n", image, *argv], directory)
+            program.line(program.out)
+            time.sleep(0.1)
+            report(program)     # what was before does not count
+            time.sleep(0.05)
+            begin = now()
+            os.kill(program.pid, TRIGGER)
+            said, complete = program.line(program.err)
+            if not said.startswith("ckpt: checkpoint "):
+                program.kill()
+                raise Broken(said)
+            time.sleep(0.05)
+            stopped, again = report(program)
+            program.kill()
+            program.wait()
+            if not stopped < complete or not begin < again:
+                continue        # something else has held the machine up for longer
+            # Who sends the signal may have taken the processor of the one who watches.
+            stopped = max(begin, stopped)
+            took["frozen"].append(stopped - begin)
+            took["pause"].append(again - stopped)
+            program = Running([image], directory)
+            again, _ = program.line(program.out)
+            took["restart"].append(int(again) - program.started)
+            right, _ = program.line(program.out)
+            if right != "right" or program.wait() != 0:
+                raise Broken(f"{count} threads came back {right}")
+        image.unlink(missing_ok=True)
+        if not took["frozen"]:
+            raise Broken(f"{count} threads: this machine is too busy")
+        return {name: median(values) / 1e6 for name, values in took.items()}
+
     # --- size --------------------------------------------------------------------------------
 
     def size(self, argv, directory):
@@ -364,8 +412,8 @@ def run(options, report):
                           "speed of read + memcpy"], rows)
 
         python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-        script = ("import os\np = os.getpid()\nos.write(1, b'ready\\n')\n"
-                  "while os.getpid() == p: pass\nos.write(1, b'again\\n')\n")
+        script = ("import os\np = os.fstat(1).st_ino\nos.write(1, b'ready\\n')\n"
+                  "while os.fstat(1).st_ino == p: pass\nos.write(1, b'again\\n')\n")
         programs = [("hello in C", [bench.programs / "hello"]),
                     ("python3", [python, "-I", "-S", "-c", script])]
         rows = []
@@ -378,6 +426,21 @@ def run(options, report):
         report.text("### Small programs")
         report.table(["program", "raw write of its image", "checkpoint (signal to exit)",
                       "plain start", "restart (exec to output)"], rows)
+
+        rows, alone = [], {}
+        for kind in ("idle", "busy"):
+            for count in options.threads:
+                print(f"… {count} threads, {kind}", file=sys.stderr)
+                t = bench.threads(count, kind, places[-1][1], options.repeat)
+                alone.setdefault(kind, t)
+                rows.append([f"{count}, {kind}", f"{t['frozen']:.2f} ms", f"{t['pause']:.2f} ms",
+                             f"{t['restart']:.2f} ms",
+                             *(f"{t[name] / max(alone[kind][name], 0.01):.1f}"
+                               for name in ("frozen", "pause", "restart"))])
+        report.text(f"### Threads, 16 MiB, {places[-1][0]}")
+        first = options.threads[0]
+        report.table(["threads", "signal to all frozen", "pause (with -c)", "restart",
+                      f"frozen / {first}", f"pause / {first}", f"restart / {first}"], rows)
 
         print("… starting", file=sys.stderr)
         t = bench.start_up(places[0][1], options.loops)
@@ -410,9 +473,11 @@ def main():
     made.add_argument("--prefix", type=pathlib.Path, default=ROOT / "build/release/stage-bench",
                       help="where ckpt is installed")
     made.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/release/bench/programs",
-                      help="where raw_io, resident and hello were built")
+                      help="where raw_io, resident, threads and hello were built")
     made.add_argument("--sizes", default="16M,256M,1G,4G",
                       type=lambda text: [parse_size(word) for word in text.split(",")])
+    made.add_argument("--threads", default="1,32,256,1000",
+                      type=lambda text: [int(word) for word in text.split(",")])
     made.add_argument("--where", action="append", help="a directory on the file system to use")
     made.add_argument("--repeat", type=int, default=5)
     made.add_argument("--small-repeat", type=int, default=25)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // A program of a given size: fills memory with random bytes, says `ready`, and turns around until
-// it finds itself in another process. Then it says when that was (CLOCK_MONOTONIC, nanoseconds),
-// and whether every byte has come along.
+// it finds another standard output, that of whoever has restarted it. Then it says when that was
+// (CLOCK_MONOTONIC, nanoseconds), and whether every byte has come along.
 //
 //   resident BYTES
 #include <sys/mman.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +20,12 @@ std::uint64_t sum(const std::uint64_t* words, std::size_t count) {
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < count; ++i) total = total * 31 + words[i];
   return total;
+}
+
+ino_t standard_output() {
+  struct stat found {};
+  fstat(1, &found);
+  return found.st_ino;
 }
 
 }  // namespace
@@ -37,10 +43,10 @@ int main(int argc, char** argv) {
     words[i] = x;
   }
   const std::uint64_t before = sum(words, count);
-  const long process = syscall(SYS_getpid);
+  const ino_t first = standard_output();
   std::puts("ready");
   std::fflush(stdout);
-  while (syscall(SYS_getpid) == process) {
+  while (standard_output() == first) {
   }
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);

@@ -9,7 +9,7 @@ import re
 import sys
 
 AREAS = {
-    "registers": "Registers", "thread": "The thread", "signals": "Signals", "timers": "Timers",
+    "registers": "Registers", "thread": "Threads", "signals": "Signals", "timers": "Timers",
     "calls": "System calls", "memory": "Memory", "descriptors": "Descriptors",
     "process": "The process", "settings": "What it has asked of the kernel",
 }

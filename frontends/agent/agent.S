@@ -6,28 +6,51 @@
     .text
 
 // The handler of the trigger signal: void trigger_entry(int, siginfo*, ucontext*).
-// Uses 8 bytes of the program's stack. One checkpoint at a time: a trigger that arrives during
-// another is the same request.
+// Uses 8 bytes of the program's stack. One checkpoint at a time: a thread that takes a trigger during
+// another waits here. trigger_main is told how often threads had been frozen when it came: if that has
+// happened again since, its request has been met. What the handler does to registers does not matter,
+// rt_sigreturn brings all of them back.
     .globl trigger_entry
     .hidden trigger_entry
     .type trigger_entry, @function
 trigger_entry:
     push %rbp
     mov %rsp, %rbp
-    mov $1, %eax
+    mov %edi, %r12d
+    mov %rsi, %r13
+    mov %rdx, %r14
+    mov agent_freezes(%rip), %r15d
+1:  mov $1, %eax
     xchg %eax, agent_busy(%rip)
     test %eax, %eax
-    jnz 1f
-    lea agent_trigger_stack_end(%rip), %rsp
+    jz 2f
+    lea agent_busy(%rip), %rdi
+    xor %esi, %esi              // FUTEX_WAIT, while it is 1
+    mov $1, %edx
+    xor %r10d, %r10d
+    mov $202, %eax              // __NR_futex
+    syscall
+    jmp 1b
+2:  lea agent_trigger_stack_end(%rip), %rsp
     // The kernel leaves alignment checks (EFLAGS.AC) as the program has them; compiled code makes
     // unaligned accesses. The frame has the program's flags.
     pushfq
     andl $~0x40000, (%rsp)
     popfq
+    mov %r12d, %edi
+    mov %r13, %rsi
+    mov %r14, %rdx
+    mov %r15d, %ecx
     call trigger_main
     mov %rbp, %rsp
     movl $0, agent_busy(%rip)
-1:  pop %rbp
+    lea agent_busy(%rip), %rdi
+    mov $1, %esi                // FUTEX_WAKE, one
+    mov $1, %edx
+    xor %r10d, %r10d
+    mov $202, %eax
+    syscall
+    pop %rbp
     ret
 
 // rt_sigaction(2): the kernel returns from the handler to here.
@@ -277,6 +300,10 @@ agent_scratch_end:
     .globl agent_busy
     .hidden agent_busy
 agent_busy:
+    .long 0
+    .globl agent_freezes
+    .hidden agent_freezes
+agent_freezes:
     .long 0
     .globl agent_gate_ready
     .hidden agent_gate_ready

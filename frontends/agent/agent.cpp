@@ -354,6 +354,7 @@ result<void> capture_settings(session& s) {
   const auto asked = state::current_process_settings();
   if (!asked.ok()) return s.why.explain(asked.error(), "cannot read the settings in /proc/self");
   auto of_process = *asked;
+  of_process.coredump_filter = s.coredump_filter;
   of_process.dumpable = s.dumpable;
   of_process.child_subreaper = s.child_subreaper;
   of_process.lock_future = s.arena.lock_future();
@@ -464,9 +465,10 @@ void let_deadline_clone(session& s, bool leave) {
   if (!leave) (void)sys::sched_setattr(0, a);
 }
 
-/// Every thread has long returned to the program from there.
+/// Every thread has long returned to the program from the frames of a restart.
 // Context: triggering thread, all others frozen
-void forget_frames() {
+void note_freeze() {
+  ++agent_freezes;
   auto& frames = state_of_agent.frames;
   if (!frames.empty()) (void)sys::munmap(frames.begin, frames.length());
   frames = {};
@@ -518,7 +520,7 @@ result<void> run_helper(session& s) {
     (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
     if (s.stuck != 0) return errc::busy;
     if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
-    if (s.good) forget_frames();
+    if (s.good) note_freeze();
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
         s.good = false;
@@ -576,8 +578,9 @@ session& new_session(sys::abi::ucontext& context) {
 /// How long to wait for a thread that did not stop, from one try to the next.
 constexpr i64 patience_ms[] = {5, 30, 100, 300, 600};
 
-/// Whether the call that the trigger has interrupted is to be made again.
-bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
+/// Whether the call that the trigger has interrupted is to be made again. `asked` is false when
+/// another thread's checkpoint has met the request meanwhile.
+bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool asked) {
   auto& me = state_of_agent;
   const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
                                               : me.config.continues;
@@ -585,6 +588,7 @@ bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context) {
   auto outcome = look_before(s);
   // Before the capture: the image must hold the mended registers too.
   const bool made_again = make_call_again(context, info.si_signo, s.filtered);
+  if (!asked) return made_again;
   const auto attempt = [&] {
     s.made_again = made_again;
     s.goes_on = goes_on;
@@ -777,12 +781,13 @@ extern "C" {
 }
 
 [[gnu::visibility("hidden")]] void trigger_main(int, ckpt::sys::abi::siginfo* info,
-                                                ckpt::sys::abi::ucontext* context) {
+                                                ckpt::sys::abi::ucontext* context,
+                                                ckpt::u32 freezes_then) {
   // A program may have put the disposition back without its mask (bash does): from here on nothing
   // of the program may run, least of all in the helper, which inherits the mask.
   const ckpt::u64 all = ~ckpt::u64{0};
   (void)ckpt::sys::rt_sigprocmask(ckpt::sys::abi::sig_setmask, &all, nullptr);
-  const bool made_again = ckpt::agent::checkpoint(*info, *context);
+  const bool made_again = ckpt::agent::checkpoint(*info, *context, freezes_then == agent_freezes);
   if (!ckpt::agent::current().filtered)
     ckpt::agent::end_call_for_own_signal(*context, made_again,
                                          reinterpret_cast<ckpt::u64>(&trigger_entry));

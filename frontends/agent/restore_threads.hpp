@@ -270,9 +270,6 @@ class threads_restore {
   void finish(restored& r) {
     if (r.has_pending && &r != leader_) queue_own(r);
     if (r.has_settings) state::finish_thread_settings(r.settings, lost_);
-    // No sooner: every mapping made under it becomes executable.
-    const u32 personality = image::first<state::process>(metadata_).personality;
-    if ((personality & sys::abi::read_implies_exec) != 0) (void)sys::personality(personality);
     auto& context = r.frame.context();
     restart_timed_call(context.uc_mcontext);
     end_call_for_own_signal(context, r.saved.flags.has(state::thread_flag::call_made_again),

@@ -67,6 +67,7 @@ struct session {
   fixed_text<64> self;  // "/proc/PID/task/TID" of the triggering thread; the main one may be gone
   u64 clear_child_tid = 0;
   i32 dumpable = state::absent;  // as the program has them; a checkpoint changes both for a while
+  i32 coredump_filter = state::absent;
   i32 child_subreaper = 0;
   bool deadline_lent = false;  // SCHED_FLAG_RESET_ON_FORK is ours
   state::processor_set processors_allowed;

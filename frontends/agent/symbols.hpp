@@ -18,6 +18,7 @@ CKPT_HIDDEN extern std::byte agent_hasher_stack_end[];
 CKPT_HIDDEN extern std::byte agent_helper_stack_end[];
 CKPT_HIDDEN extern std::byte agent_session_room[];
 CKPT_HIDDEN extern ckpt::u32 agent_busy;
+CKPT_HIDDEN extern ckpt::u32 agent_freezes;
 
 CKPT_HIDDEN void trigger_entry(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
 CKPT_HIDDEN void trigger_restorer();
@@ -36,7 +37,8 @@ CKPT_HIDDEN extern ckpt::u32 agent_gate_open;
 CKPT_HIDDEN void agent_gate_end();
 [[noreturn]] CKPT_HIDDEN void agent_report(void* slot);
 
-CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
+CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*,
+                              ckpt::u32 freezes_then);
 CKPT_HIDDEN void resume_main(const ckpt::image::handover*);
 #undef CKPT_HIDDEN
 }

@@ -338,6 +338,10 @@ class Setup:
         copy = pathlib.Path(directory) / pathlib.Path(name).name
         shutil.copy(self.victims / name, copy)
         os.chmod(copy, 0o755)
+        library = self.victims / (name + ".so")  # one that it opens
+        if library.exists():
+            shutil.copy(library, directory)
+            os.chmod(copy.with_name(library.name), 0o755)
         return copy
 
     def start(self, argv, cwd, **more):

@@ -27,6 +27,7 @@ class Program:
     stdin = None        # a file of the directory that becomes standard input
     stdin_pipe = False  # … through a pipe
     environment = {}    # variables beside those of every test
+    noisy = False       # says things on standard error, which nobody compares
 
     def executable(self, setup):
         """The path of the program; raises Skip when it is not here."""
@@ -42,13 +43,17 @@ class Program:
     def argv(self, directory, scale):
         raise NotImplementedError
 
+    def printed(self, stdout):
+        """What of standard output counts."""
+        return stdout
+
     def content(self, path):
         """What of an output file counts."""
         return pathlib.Path(path).read_bytes()
 
 
-def installed(name):
-    path = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
+def installed(name, also=""):
+    path = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:" + also)
     if not path:
         raise harness.Skip(f"{name} is not installed")
     return path

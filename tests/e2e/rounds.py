@@ -10,6 +10,9 @@ import time
 
 import harness
 import programs
+import threaded
+
+ALL = {**programs.ALL, **threaded.ALL}
 
 
 class Outcome:
@@ -38,16 +41,19 @@ class Rounds:
         if first and self.to_file:
             stdout = os.open(cwd / "stdout.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             self.setup.give(cwd / "stdout.txt")
-        stdin = None
+        stdin = stderr = None
         close = []
+        if self.program.noisy:
+            stderr = os.open("/dev/null", os.O_WRONLY)
+            close.append(stderr)
         if self.program.stdin_pipe:
             stdin = self._pipe
         elif self.program.stdin and first:
             stdin = os.open(cwd / self.program.stdin, os.O_RDONLY)
             close.append(stdin)
         try:
-            return self.setup.start(argv, cwd, stdin=stdin, stdout=stdout, timeout=self.limit,
-                                    env=self.program.environment)
+            return self.setup.start(argv, cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+                                    timeout=self.limit, env=self.program.environment)
         finally:
             for fd in close + ([stdout] if stdout is not None else []):
                 os.close(fd)
@@ -76,6 +82,7 @@ class Rounds:
 
     def _collect(self, cwd, status, pieces, work):
         stdout = (cwd / "stdout.txt").read_bytes() if self.to_file else b"".join(pieces)
+        stdout = self.program.printed(stdout)
         files = {}
         for name in self.program.outputs:
             path = cwd / name
@@ -205,7 +212,7 @@ class Rounds:
 
 def body(setup):
     options = setup.options
-    program = programs.ALL[options.program]().find(setup)
+    program = ALL[options.program]().find(setup)
     repeats, seconds = (3, 6.0) if options.full else (1, 2.4)
     rounds = Rounds(setup, program, options.stdout, options.rounds, options.seconds or seconds)
     for _ in range(repeats):
@@ -214,7 +221,7 @@ def body(setup):
 
 if __name__ == "__main__":
     made = harness.parser(__doc__)
-    made.add_argument("--program", required=True, choices=sorted(programs.ALL))
+    made.add_argument("--program", required=True, choices=sorted(ALL))
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--stdout", choices=("file", "pipe"), default="file")
     made.add_argument("--seconds", type=float, help="how long the program works undisturbed")

@@ -38,4 +38,33 @@ endif()
 if(CKPT_TEST_RUSTC)
   ckpt_kind(rust workload.rs ${CKPT_TEST_RUSTC} -O)
 endif()
+
+# Runtimes with threads of their own.
+find_program(CKPT_TEST_GO NAMES go)
+find_program(CKPT_TEST_JAVAC NAMES javac)
+mark_as_advanced(CKPT_TEST_GO CKPT_TEST_JAVAC)
+if(CKPT_TEST_GO)
+  foreach(cgo 0 1)
+    if(cgo)
+      set(name go-cgo)
+      set(file with_c.go)
+    else()
+      set(name go)
+      set(file plain.go)
+    endif()
+    add_custom_command(OUTPUT ${kinds_directory}/${name}
+      COMMAND ${CMAKE_COMMAND} -E env CGO_ENABLED=${cgo} GO111MODULE=off GOFLAGS=
+              GOCACHE=${CMAKE_CURRENT_BINARY_DIR}/go-cache
+              ${CKPT_TEST_GO} build -o ${kinds_directory}/${name} ${file} workload.go
+      WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/go
+      DEPENDS go/workload.go go/${file} VERBATIM COMMENT "Building the ${name} workload")
+    list(APPEND kinds_built ${kinds_directory}/${name})
+  endforeach()
+endif()
+if(CKPT_TEST_JAVAC)
+  add_custom_command(OUTPUT ${kinds_directory}/Workload.class
+    COMMAND ${CKPT_TEST_JAVAC} -d ${kinds_directory} ${CMAKE_CURRENT_SOURCE_DIR}/Workload.java
+    DEPENDS Workload.java VERBATIM COMMENT "Building the java workload")
+  list(APPEND kinds_built ${kinds_directory}/Workload.class)
+endif()
 add_custom_target(ckpt_kinds ALL DEPENDS ${kinds_built})

@@ -49,18 +49,21 @@ static_assert(offsetof(held, mxcsr_in) == 4624 && offsetof(held, stop) == 4640);
       "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n.size " #NAME ", .-" #NAME \
       "\n")
 
-inline void prepare(held& state, size_t vectors) {
+// `seed` makes the values of one thread different from those of another.
+inline void prepare(held& state, size_t vectors, unsigned seed = 0) {
   memset(&state, 0, sizeof state);
-  victim::fill(state.vector_in, vectors, 1);
+  victim::fill(state.vector_in, vectors, 1 + 1000u * seed);
   for (int i = 0; i < 8; ++i) {
     // Eight valid, different extended numbers with all of their 64 significant bits in use.
-    victim::fill(state.x87_in + 16 * i, 8, 100u + static_cast<unsigned>(i));
+    victim::fill(state.x87_in + 16 * i, 8, 100u + 1000u * seed + static_cast<unsigned>(i));
     state.x87_in[16 * i + 7] |= 0x80;
     state.x87_in[16 * i + 8] = static_cast<unsigned char>(i);
     state.x87_in[16 * i + 9] = i % 2 ? 0xc0 : 0x40;
   }
-  for (unsigned i = 0; i < 8; ++i) state.mask_in[i] = 0x0123456789abcdefu * (2 * i + 1);
-  for (unsigned i = 0; i < 9; ++i) state.general_in[i] = 0xfedcba9876543210u * (2 * i + 1);
+  for (unsigned i = 0; i < 8; ++i)
+    state.mask_in[i] = 0x0123456789abcdefu * (2 * (i + 8 * seed) + 1);
+  for (unsigned i = 0; i < 9; ++i)
+    state.general_in[i] = 0xfedcba9876543210u * (2 * (i + 9 * seed) + 1);
   state.mxcsr_in = 0x1f80 | 0x4000 | 0x8000 | 0x0015;  // round up, flush to zero, three flags
   state.control_in = 0x007f | 0x0200 | 0x0400;         // double precision, round down
   state.spins = 300'000;

@@ -11,22 +11,25 @@ inline constexpr int64_t nap = 60'000'000;  // nanoseconds
 
 // call() waits `nap` and returns whether its answer is the one for a full wait.
 template <class Call>
+void sleep_once(const char* name, Call call) {
+  errno = 0;
+  int64_t start = now();
+  bool right = call();
+  int error = errno;
+  int64_t took = now() - start;
+  if (!right)
+    lost("%s: errno %d (%s) after %lld us", name, error, strerror(error),
+         static_cast<long long>(took / 1000));
+  // One tick of slack for calls that count in jiffies or milliseconds.
+  if (took < nap - 1'000'000)
+    lost("%s: %lld us too early", name, static_cast<long long>((nap - took) / 1000));
+}
+
+template <class Call>
 int sleeps(int count, char** values, const char* name, Call call) {
   begin(count, values);
   ready();
-  while (!stop_requested()) {
-    errno = 0;
-    int64_t start = now();
-    bool right = call();
-    int error = errno;
-    int64_t took = now() - start;
-    if (!right)
-      lost("%s: errno %d (%s) after %lld us", name, error, strerror(error),
-           static_cast<long long>(took / 1000));
-    // One tick of slack for calls that count in jiffies or milliseconds.
-    if (took < nap - 1'000'000)
-      lost("%s: %lld us too early", name, static_cast<long long>((nap - took) / 1000));
-  }
+  while (!stop_requested()) sleep_once(name, call);
   return finish();
 }
 

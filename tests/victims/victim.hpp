@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdint>
@@ -20,7 +21,7 @@ namespace victim {
 inline constexpr int skipped = 77;
 
 inline const char* stop_file = nullptr;
-inline int losses = 0;
+inline std::atomic<int> losses = 0;  // threads may find them at one time
 
 inline void say(const char* text) {
   // write() and not stdio: a buffer would be printed once more by each restart of one image.

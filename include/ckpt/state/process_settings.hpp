@@ -99,8 +99,18 @@ inline result<i32> read_number(const char* path, unsigned base) {
 
 }  // namespace settings_detail
 
-/// All but what the caller knows better: dumpable and child_subreaper, which a checkpoint changes
-/// for its own purposes, and lock_future.
+/// The mapped memory that a core dump takes: core(5). A process whose main thread has ended does not
+/// show it; whoever shares its memory does.
+// Context: helper
+inline result<i32> current_coredump_filter() {
+  const auto filter = settings_detail::read_number("/proc/self/coredump_filter", 16);
+  // A file that is not there is a kernel without the setting; any other error would lose it.
+  if (!filter.ok() && filter.error() != errc::no_entry) return filter.error();
+  return filter.value_or(absent);
+}
+
+/// All but what the caller knows better: the filter of core dumps; dumpable and child_subreaper,
+/// which a checkpoint changes for its own purposes; lock_future.
 // Context: triggering thread, all others frozen
 inline result<process_settings> current_process_settings() {
   using namespace settings_detail;
@@ -109,11 +119,7 @@ inline result<process_settings> current_process_settings() {
   s.mdwe = current_setting(sys::abi::pr_get_mdwe);
   s.memory_merge = current_setting(sys::abi::pr_get_memory_merge);
   s.io_flusher = current_setting(sys::abi::pr_get_io_flusher);
-  // A file that is not there is a kernel without the setting; any other error would lose it.
-  const auto filter = read_number("/proc/self/coredump_filter", 16);
-  if (!filter.ok() && filter.error() != errc::no_entry) return filter.error();
-  s.coredump_filter = filter.value_or(absent);
-  const auto score = read_number("/proc/self/oom_score_adj", 10);
+  const auto score = read_number("/proc/thread-self/oom_score_adj", 10);
   if (!score.ok() && score.error() != errc::no_entry) return score.error();
   s.oom_score_adj = score.value_or(no_oom_score);
   s.membarrier = membarrier_registrations();

@@ -37,6 +37,8 @@ struct thread_settings {
   wire::le<i32> speculation_store_bypass;
   wire::le<i32> speculation_indirect_branch;
   wire::le<i32> speculation_l1d_flush;
+  wire::le<u32> personality;
+  wire::reserved<4> reserved;
 };
 
 }  // namespace ckpt::state
@@ -46,11 +48,11 @@ BOOST_HANA_ADAPT_STRUCT(ckpt::state::thread_settings, tid, policy, sched_flags, 
                         parent_death_signal, timer_slack_ns, no_new_privs, securebits,
                         machine_check_policy, timestamp_counter, cpuid_allowed,
                         speculation_store_bypass, speculation_indirect_branch,
-                        speculation_l1d_flush);
+                        speculation_l1d_flush, personality, reserved);
 
 namespace ckpt::wire {
 template <>
-inline constexpr auto describe<state::thread_settings> = description<21>{
+inline constexpr auto describe<state::thread_settings> = description<23>{
     "thread_settings",
     "What one thread has asked of the kernel. The tail is its affinity, the bytes of the mask that "
     "sched_getaffinity(2) gives; empty when the thread may run wherever the system lets it. -1 "
@@ -75,12 +77,14 @@ inline constexpr auto describe<state::thread_settings> = description<21>{
      "ARCH_GET_CPUID of arch_prctl(2)",
      "PR_GET_SPECULATION_CTRL of PR_SPEC_STORE_BYPASS",
      "of PR_SPEC_INDIRECT_BRANCH",
-     "of PR_SPEC_L1D_FLUSH"}};
+     "of PR_SPEC_L1D_FLUSH",
+     "personality(2)",
+     "zero"}};
 }  // namespace ckpt::wire
 
 namespace ckpt::state {
 
-static_assert(wire::laid_out_in<thread_settings, 104>());
+static_assert(wire::laid_out_in<thread_settings, 112>());
 
 /// A set of processors as sched_getaffinity(2) gives it: room for 8192 of them.
 struct processor_set {
@@ -161,6 +165,7 @@ inline thread_settings current_thread_settings(int tid, u64 slice) {
   s.speculation_store_bypass = speculation(0);
   s.speculation_indirect_branch = speculation(1);
   s.speculation_l1d_flush = speculation(2);
+  s.personality = sys::personality(sys::abi::personality_query).value_or(0);
   return s;
 }
 
@@ -236,6 +241,9 @@ void finish_thread_settings(const thread_settings& s, Lost&& lost) {
     lost("ARCH_SET_CPUID", errc::invalid);
   if (s.timestamp_counter != absent)
     (void)sys::prctl(sys::abi::pr_set_tsc, s.timestamp_counter.get(), 0, 0, 0);
+  // No sooner: with READ_IMPLIES_EXEC every mapping made under it becomes executable.
+  if (sys::personality(sys::abi::personality_query).value_or(s.personality) != s.personality)
+    (void)sys::personality(s.personality);
 }
 
 }  // namespace ckpt::state

@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Programs with threads under many checkpoints, one as soon as the other is there, and a thread inside
+vfork, which nothing can stop while its child lives: a line, and a checkpoint once it has ended."""
+
+import sys
+
+import harness
+
+STORM = 200
+MOVING = ("threads_born_and_gone", "threads_storm", "threads_mutex_barrier", "threads_states",
+          "threads_glibc")
+
+
+def storm(setup, victim):
+    session = harness.Session(setup)
+    process = session.start(session.victim(victim), "-c")
+    process.wait_armed()
+    for number in range(1, STORM + 1):
+        harness.checkpoint_and_continue(process, session.image, f"checkpoint {number}")
+        if number % 20 == 0:
+            harness.check_image(setup, session.image)
+    session.end(what=f"after {STORM} checkpoints")
+    # The last image is as good as the first.
+    session.go_on()
+    session.output = b"ready\n"
+    session.restart()
+    session.checkpoint()
+    session.restart()
+    session.end(what="from the last image")
+
+
+def inside_vfork(setup, *options):
+    session = harness.Session(setup)
+    process = session.start(session.victim("threads_vfork", "2500"), *options)
+    process.wait_armed()
+    process.signal(harness.TRIGGER)
+    process.wait_until(lambda: process.err.seen().endswith(b"\n"), "a line that says why")
+    said = process.err.seen().decode()
+    harness.expect_line("a thread inside vfork", said, "vfork|child process")
+    if session.image.exists():
+        raise harness.Failure("there is an image as well")
+    process.wait_output(b"waited\n")
+    if options:
+        harness.checkpoint_and_continue(process, session.image)
+        session.end(output=b"ready\nwaited\nok\n", stderr=said)
+        session.go_on()
+        session.output = b""
+    else:
+        harness.checkpoint_and_exit(process, session.image, said=said)
+        session.output = process.out.all().replace(b"ready\nwaited\n", b"")
+    session.restart()
+    session.end(output=b"ok\n")
+
+
+def body(setup):
+    harness.run_cases(setup, [
+        *((f"{STORM} checkpoints: {victim}", lambda victim=victim: storm(setup, victim))
+          for victim in MOVING),
+        ("inside vfork", lambda: inside_vfork(setup)),
+        ("inside vfork, -c", lambda: inside_vfork(setup, "-c")),
+    ])
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(harness.parser(__doc__), body))
