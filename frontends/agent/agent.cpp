@@ -637,6 +637,26 @@ result<void> restore_timers_and_signals(bytes metadata, i32 saved_tid, const aut
   });
 }
 
+/// The thread gets its users, groups and capabilities back. An image without them comes from a
+/// version that left them as they are.
+result<void> give_up_privileges(const image::handover& h, i32 saved_tid, const auto& lost,
+                                report& why) {
+  result<void> outcome;
+  const bool told = h.size >= offsetof(image::handover, capabilities) + sizeof h.capabilities;
+  const state::credentials_bound bound{told ? h.capabilities : ~u64{0},
+                                       told && h.own_user_namespace != 0};
+  image::for_each<state::credentials>(
+      bytes(h.metadata, h.metadata_size), [&](const state::credentials& c, bytes groups) {
+        if (c.tid != saved_tid || !outcome.ok()) return;
+        outcome = state::restore_credentials(c, groups, bound, lost);
+        if (!outcome.ok())
+          outcome = why.explain(outcome.error(), "cannot become user ", c.effective_uid.get(),
+                                ", group ", c.effective_gid.get(),
+                                " again, and as it is the program would have more rights than it had");
+      });
+  return outcome;
+}
+
 void resume(const image::handover& h) {
   auto& me = state_of_agent;
   const u64 all = ~u64{0};
@@ -708,6 +728,7 @@ void resume(const image::handover& h) {
   image::for_each<state::thread_settings>(metadata, [&](const state::thread_settings& s, bytes) {
     if (s.tid == thread.tid) state::finish_thread_settings(s, lost);
   });
+  if (auto r = give_up_privileges(h, thread.tid, lost, why); !r.ok()) fail_restart(h, why);
 
   // No sooner: every mapping made under it becomes executable.
   const u32 personality = image::first<state::process>(metadata).personality;

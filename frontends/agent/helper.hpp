@@ -82,6 +82,7 @@ class helper {
     CKPT_TRY(out.add(state::this_cpu()));
     CKPT_TRY(describe_process());
     CKPT_TRY(describe_thread());
+    CKPT_TRY(describe_credentials());
     CKPT_TRY(describe_files());
     let_go_of_descriptors();
     CKPT_TRY(memory_.capture_segments());
@@ -195,6 +196,16 @@ class helper {
     t.rseq_signature = s_.rseq.signature;
     CKPT_TRY(s_.metadata.add(t));
     return state::capture_extended_state(s_.metadata, s_.thread, context.uc_mcontext);
+  }
+
+  result<void> describe_credentials() {
+    const auto room = CKPT_TRY(s_.arena.take(state::longest_status));
+    path_.clear();
+    path_.append(s_.proc.view()).append("/status");
+    const auto status = read_text(
+        path_.c_str(), {reinterpret_cast<char*>(room.data()), room.size()});
+    if (!status.ok()) return s_.why.explain(status.error(), "cannot read ", path_.view());
+    return state::capture_credentials(s_.metadata, s_.thread, *status);
   }
 
   /// What only ptrace tells of the triggering thread. It is let go again at once: it waits for us.

@@ -32,6 +32,7 @@ enum class record_type : u16 {
   thread_settings = 19,
   posix_timer = 20,
   trap_range = 21,
+  credentials = 22,
 };
 constexpr bool legal(record_type) { return true; }  // an unknown type is skipped or refused by flag
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/cpu.hpp"
+#include "ckpt/state/credentials.hpp"
 #include "ckpt/state/files/records.hpp"
 #include "ckpt/state/host.hpp"
 #include "ckpt/state/limits.hpp"
@@ -36,7 +37,7 @@ using all_records =
                 state::signal_action, state::pending_signal, state::interval_timer,
                 state::resource_limit, state::open_file, state::descriptor, state::file_lock,
                 state::pipe_content, state::process_settings, state::thread_settings,
-                state::posix_timer, state::trap_range>;
+                state::posix_timer, state::trap_range, state::credentials>;
 
 /// Calls visit(record) with the decoded structure when the type is known.
 /// errc::not_found for an unknown type, errc::malformed for an illegal field.
