@@ -18,6 +18,7 @@
 #include "rseq_probe.hpp"
 #include "session.hpp"
 #include "symbols.hpp"
+#include "taken_handover.hpp"
 #include "timed_call.hpp"
 
 namespace ckpt::agent {
@@ -642,9 +643,7 @@ result<void> restore_timers_and_signals(bytes metadata, i32 saved_tid, const aut
 result<void> give_up_privileges(const image::handover& h, i32 saved_tid, const auto& lost,
                                 report& why) {
   result<void> outcome;
-  const bool told = h.size >= offsetof(image::handover, capabilities) + sizeof h.capabilities;
-  const state::credentials_bound bound{told ? h.capabilities : ~u64{0},
-                                       told && h.own_user_namespace != 0};
+  const state::credentials_bound bound{h.capabilities, h.own_user_namespace != 0};
   image::for_each<state::credentials>(
       bytes(h.metadata, h.metadata_size), [&](const state::credentials& c, bytes groups) {
         if (c.tid != saved_tid || !outcome.ok()) return;
@@ -657,7 +656,9 @@ result<void> give_up_privileges(const image::handover& h, i32 saved_tid, const a
   return outcome;
 }
 
-void resume(const image::handover& h) {
+void resume(const image::handover& given) {
+  const taken_handover taken(given);
+  const image::handover& h = taken.get();
   auto& me = state_of_agent;
   const u64 all = ~u64{0};
   (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &all, nullptr);
@@ -683,9 +684,12 @@ void resume(const image::handover& h) {
     (void)state::restore_action(a);
   });
   state::restore_process(image::first<state::process>(metadata));
+  fixed_text<4200> program;
+  program.append(text_of_bytes(image::text(metadata, state::text_kind::program)));
   const auto layout =
       state::restore_memory_layout(image::first<state::memory_layout>(metadata),
-                                   image::text(metadata, state::text_kind::auxiliary_vector));
+                                   image::text(metadata, state::text_kind::auxiliary_vector),
+                                   program.c_str());
   if (!layout.ok() && h.verbose != 0)
     say("the kernel does not let the heap's end and the command line be restored (PR_SET_MM)");
 
