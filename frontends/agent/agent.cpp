@@ -170,6 +170,9 @@ void load(injected* given) {
 // Context: helper
 void helper_main(void*) {
   (void)sys::prctl(sys::abi::pr_set_name, "ckpt-helper");
+  // Until somebody has waited for us, which may take long, a number that is the program's own would
+  // be in use by our group and session, and a restart could not have it.
+  (void)sys::setsid();
   alignas(helper) std::byte room[sizeof(helper)];
   auto* h = new (room) helper(current(), state_of_agent.generation);
   h->run();
@@ -647,7 +650,9 @@ result<void> give_up_privileges(const image::handover& h, i32 saved_tid, const a
   image::for_each<state::credentials>(
       bytes(h.metadata, h.metadata_size), [&](const state::credentials& c, bytes groups) {
         if (c.tid != saved_tid || !outcome.ok()) return;
-        outcome = state::restore_credentials(c, groups, bound, lost);
+        outcome = state::restore_credentials(c, groups, bound, [&](auto what, errc error) {
+          if (h.verbose != 0) lost(what, error);
+        });
         if (!outcome.ok())
           outcome = why.explain(outcome.error(), "cannot become user ", c.effective_uid.get(),
                                 ", group ", c.effective_gid.get(),
