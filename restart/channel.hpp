@@ -88,6 +88,12 @@ inline result<void> open_channel(channel_end& outer, channel_end& inner) {
   return {};
 }
 
+/// Whoever signals a process group holds a lock until every member has the signal. This call takes
+/// it for writing, and otherwise changes nothing.
+inline void wait_for_group_signals() {
+  (void)sys::setpgid(0, sys::getpgid(0).value_or(0));
+}
+
 /// Nobody may wait for the end of a pipe because one of us holds it, too.
 template <std::size_t N>
 void close_all_but(const int (&kept)[N]) {

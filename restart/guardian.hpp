@@ -36,6 +36,8 @@ class guardian {
     (void)let_clocks_go_on(birth_.monotonic_ns, birth_.boottime_ns);
     if (birth_.way != way::keep) (void)mount_own_proc();
 
+    int ends[2];
+    if (auto r = sys::pipe2(ends, sys::abi::o_cloexec); !r.ok()) fail(step::channel, r.error());
     i32 number = birth_.number;
     sys::abi::clone_args a{};
     a.exit_signal = static_cast<u64>(sys::abi::sig_chld);
@@ -52,15 +54,35 @@ class guardian {
     }
     if (!made.ok()) fail(step::number, made.error());
     if (*made == 0) {
+      (void)sys::close(ends[1]);
+      take_missed_signals(ends[0]);
+      (void)sys::close(ends[0]);
       if (!inner_.send({word::born, {}, 0, 0})) sys::exit_group(0);
       (void)sys::close(inner_.fd());
       (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &mask_of_program, nullptr);
       return;
     }
+    u64 pending = 0;
+    (void)sys::rt_sigpending(pending);
+    (void)sys::write(ends[1], &pending, sizeof pending);
     watch(*made);
   }
 
  private:
+  /// What was sent to our group when the guardian was there and the program was not: the guardian
+  /// has it, the program has not.
+  // Context: the program, all signals blocked
+  static void take_missed_signals(int from) {
+    u64 of_guardian = 0;
+    u64 mine = 0;
+    if (sys::read(from, &of_guardian, sizeof of_guardian).value_or(0) != sizeof of_guardian) return;
+    wait_for_group_signals();
+    (void)sys::rt_sigpending(mine);
+    const u64 missed = of_guardian & ~mine & ~(u64{1} << (sys::abi::sig_chld - 1));
+    for (int signal = 1; signal <= sys::abi::signal_count; ++signal)
+      if ((missed >> (signal - 1) & 1) != 0) (void)sys::kill(sys::getpid(), signal);
+  }
+
   [[noreturn]] void fail(step at, errc error) const {
     (void)inner_.send({word::failed, at, static_cast<u32>(error), 0});
     sys::exit_group(0);

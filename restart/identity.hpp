@@ -132,13 +132,20 @@ class identity {
     message first{};
     int program = 0;
     const bool heard = made.ok() && outer.receive(first, true, &program);
-    if (heard && first.kind == word::born && program > 0)
-      stand_in(outer, *made, program, w == restart::way::keep).run();
+    errc why_not = heard ? static_cast<errc>(first.error) : errc::gone;
+    if (heard && first.kind == word::born) {
+      stand_in in_its_place(outer, *made, w == restart::way::keep);
+      const auto held = in_its_place.hold(program);
+      if (held.ok()) in_its_place.run();
+      first.step = step::channel;
+      why_not = held.error();
+    }
+    // With this the guardian ends, and with it a program that is there.
     (void)sys::close(outer.fd());
     if (made.ok()) (void)sys::wait4(*made, nullptr, sys::abi::w_all);
     (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &mask, nullptr);
     if (!made.ok()) return closed(step::guardian, made.error());
-    return closed(first.step, heard ? static_cast<errc>(first.error) : errc::gone);
+    return closed(first.step, why_not);
   }
 
   bool closed(step at, errc error) {

@@ -10,23 +10,29 @@
 // it did, the guardian knows, which blocks everything: what it has got too went to the group.
 #pragma once
 
+#include <utility>
+
 #include "channel.hpp"
 
 namespace ckpt::restart {
 
 class stand_in {
  public:
-  stand_in(channel_end outer, int guardian, int program, bool same_numbers)
-      : outer_(outer), guardian_(guardian), same_numbers_(same_numbers),
-        program_(sys::pidfd_open(program, 0).value_or(-1)) {}
+  stand_in(channel_end outer, int guardian, bool same_numbers)
+      : outer_(outer), guardian_(guardian), same_numbers_(same_numbers) {}
+
+  /// Takes hold of the program, whose number is its own until the guardian hears of it.
+  result<void> hold(int program) {
+    program_ = CKPT_TRY(sys::pidfd_open(program, 0));
+    signals_ = CKPT_TRY(sys::signalfd4(-1, ~u64{0}, sys::abi::o_cloexec));
+    return {};
+  }
 
   [[noreturn]] void run() {
     const u64 all = ~u64{0};
     (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &all, nullptr);
     sys::abi::kernel_sigaction standard{};
     (void)sys::rt_sigaction(sys::abi::sig_chld, &standard, nullptr);
-    signals_ = sys::signalfd4(-1, all, sys::abi::o_cloexec).value_or(-1);
-    if (program_ < 0 || signals_ < 0) sys::exit_group(125);  // and the guardian after us
     close_all_but({signals_, outer_.fd(), program_});
     (void)outer_.send({word::go, {}, 0, 0});
     for (;;) {
@@ -35,8 +41,8 @@ class stand_in {
       (void)sys::poll(wake, 2, -1);
       pass_signals_on();
       message m{};
-      bool there = true;
-      while ((there = outer_.receive(m, false))) hear(m);
+      while (outer_.receive(m, false)) hear(m);
+      while (stopped_by_ != 0) stop_like(std::exchange(stopped_by_, 0));
       if (wake[1].revents != 0) look_for_end();
     }
   }
@@ -61,8 +67,7 @@ class stand_in {
   }
 
   bool went_to_group(int signal) {
-    // Whoever signals a group holds a lock until every member has it; this call waits for it.
-    (void)sys::setpgid(0, sys::getpgid(0).value_or(0));
+    wait_for_group_signals();
     if (!outer_.send({word::had_signal, {}, 0, static_cast<u32>(signal)})) return false;
     message m{};
     while (outer_.receive(m)) {
@@ -74,7 +79,7 @@ class stand_in {
 
   void hear(const message& m) {
     if (m.kind == word::ended) end_like(static_cast<int>(m.value));
-    if (m.kind == word::stopped) stop_like(static_cast<int>(m.value));
+    if (m.kind == word::stopped) stopped_by_ = static_cast<int>(m.value);
   }
 
   /// Returns when the shell lets us go on. A group without a shell cannot be stopped by a terminal's
@@ -128,8 +133,9 @@ class stand_in {
   channel_end outer_;
   int guardian_;
   bool same_numbers_;
-  int program_;
+  int program_ = -1;
   int signals_ = -1;
+  int stopped_by_ = 0;
 };
 
 }  // namespace ckpt::restart

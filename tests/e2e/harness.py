@@ -269,6 +269,11 @@ class Process:
 
     def kill(self):
         if self.status is None:
+            # The program first: its stand-in ends when it has ended.
+            program = self.program()
+            if program != self.pid:
+                kill_quietly(program)
+                self.ended(2)
             for pid in children_of(self.pid):
                 kill_quietly(pid)
             kill_quietly(self.pid)
