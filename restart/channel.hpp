@@ -89,9 +89,9 @@ inline result<void> open_channel(channel_end& outer, channel_end& inner) {
 }
 
 /// Whoever signals a process group holds a lock until every member has the signal. This call takes
-/// it for writing, and otherwise changes nothing.
+/// it for writing, and then finds no such group.
 inline void wait_for_group_signals() {
-  (void)sys::setpgid(0, sys::getpgid(0).value_or(0));
+  (void)sys::setpgid(0, 0x7fffffff);
 }
 
 /// Nobody may wait for the end of a pipe because one of us holds it, too.

@@ -34,7 +34,7 @@ class Shell:
         self.text = b""
         self.expect(PROMPT)
 
-    def expect(self, wanted, seconds=20):
+    def expect(self, wanted, seconds=30):
         """Reads until `wanted` comes; what was before it is returned and forgotten."""
         end = time.monotonic() + seconds
         while wanted not in self.text:

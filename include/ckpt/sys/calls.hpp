@@ -298,7 +298,6 @@ inline result<void> setpgid(int pid, int group) {
   return checked<void>(invoke(__NR_setpgid, pid, group));
 }
 inline result<int> setsid() { return checked<int>(invoke(__NR_setsid)); }
-inline result<int> getpgid(int pid) { return checked<int>(invoke(__NR_getpgid, pid)); }
 /// Without `info` the signal is kill(2)'s.
 inline result<void> pidfd_send_signal(int fd, int signal, const abi::siginfo* info) {
   return checked<void>(invoke(__NR_pidfd_send_signal, fd, signal, info, 0));
