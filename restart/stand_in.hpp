@@ -57,7 +57,7 @@ class stand_in {
         return;
       }
       if (*taken == sys::abi::sig_chld) continue;
-      if (went_to_group(*taken)) continue;
+      if (went_to_group(*taken) || revoked(*taken)) continue;
       // Only the sender of a queued signal may say more than kill(2) does.
       const bool queued = info.si_code < 0 && info.si_code != si_tkill;
       if (queued && !same_numbers_) std::memset(info.fields, 0, 4);  // si_pid means nothing there
@@ -75,6 +75,20 @@ class stand_in {
       hear(m);
     }
     return false;
+  }
+
+  /// SIGCONT and the signals that stop take each other out of every queue. One that was taken
+  /// here, and has been revoked since, is in the guardian's queue no more; what has revoked it
+  /// waits in ours.
+  static bool revoked(int signal) {
+    constexpr u64 stops = u64{1} << (sys::abi::sig_tstp - 1) | u64{1} << (sys::abi::sig_ttin - 1) |
+                          u64{1} << (sys::abi::sig_ttou - 1);
+    constexpr u64 continues = u64{1} << (sys::abi::sig_cont - 1);
+    const u64 one = u64{1} << (signal - 1);
+    u64 pending = 0;
+    (void)sys::rt_sigpending(pending);
+    return ((one & continues) != 0 && (pending & stops) != 0) ||
+           ((one & stops) != 0 && (pending & continues) != 0);
   }
 
   void hear(const message& m) {
