@@ -13,6 +13,7 @@
 #include "ckpt/image/window.hpp"
 #include "ckpt/options/table.hpp"
 #include "ckpt/state/limits.hpp"
+#include "identity.hpp"
 #include "image_stream.hpp"
 #include "memory_loader.hpp"
 #include "relocate.hpp"
@@ -34,6 +35,7 @@ struct work {
   bool is_image;
   bool restart_again_possible;
   state::files_policy files;
+  identity_wish identity;
   bool verbose;
   u64 signal_mask;  // of whoever restarts
   char** argv;
@@ -91,6 +93,7 @@ bool set_option(options::id id, std::string_view value) {
       else if (value == "keep") global.files = state::files_policy::keep;
       else return false;
       return true;
+    case options::id::identity: return parse_identity(value, global.identity);
     case options::id::verbose: {
       const auto on = options::parse_switch(value.empty() ? "1" : value);
       if (!on.ok()) return false;
@@ -268,6 +271,17 @@ void hold_signals(bytes metadata) {
   (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &handled, nullptr);
 }
 
+/// From here on this may be another process, with the program's number.
+void take_identity(bytes metadata) {
+  identity who(global.identity, metadata);
+  if (!who.take(global.why).ok()) fail();
+  if (global.verbose) say(who.line());
+  auto& h = global.handover;
+  h.tids_kept = who.way() == way::fresh ? 0 : 1;
+  h.own_user_namespace = who.way() == way::user_namespace ? 1 : 0;
+  h.capabilities = who.capabilities();
+}
+
 /// Everything but the window and the vDSO goes; the vDSO waits in the window.
 void clear_address_space(const image::window_layout& window) {
   auto& own = global.own;
@@ -396,6 +410,7 @@ void restart_in_window(void*) {
   hold_signals(metadata);
   require(global.stream.expect_zeros_to(header.data_offset), "damaged between metadata and data");
   match_layout(metadata);
+  take_identity(metadata);
   clear_address_space(window);
 
   const u64 blocks = header.table_size / sizeof(u64);

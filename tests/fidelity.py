@@ -32,11 +32,18 @@ OF_SCRIPTS = [
     ("descriptors", "POSIX, OFD and flock locks", "kept", "e2e/undisturbed.py"),
     ("descriptors", "a terminal, pipe or socket on 0, 1 and 2", "those of whoever restarts",
      "e2e/rounds.py"),
+    ("process", "process id", "kept for root and, in a namespace, for an ordinary user; otherwise "
+     "another, with a line under --verbose", "e2e/identity.py"),
+    ("process", "parent, process group, session", "those of the restart", "e2e/identity.py"),
+    ("process", "/proc/self/exe", "kept where the kernel allows it", "e2e/identity.py"),
+    ("process", "user and group ids, groups, capabilities", "kept for root; an ordinary user stays "
+     "who he is, and nobody gets more than whoever restarts has", "e2e/identity.py"),
+    ("timers", "CLOCK_MONOTONIC and CLOCK_BOOTTIME", "go on where they were wherever a time "
+     "namespace may be made; otherwise this machine's", "e2e/identity.py"),
 ]
 
 # Known to be lost without a line; no victim shows what is not there.
 LOST = [
-    "user and group ids, groups and capabilities that the program changed: it has those of whoever restarts",
     "namespaces that the program made for itself",
     "NUMA policies (set_mempolicy, mbind)",
     "system call dispatch to user code (PR_SET_SYSCALL_USER_DISPATCH)",

@@ -59,6 +59,7 @@ void print_as_table(const image_file& image, std::ostream& out) {
 void print_state(const image_file& image, std::ostream& out) {
   print_as_list<state::process_settings>(image, out);
   print_as_list<state::thread_settings>(image, out);
+  print_as_list<state::credentials>(image, out);
   print_as_table<state::posix_timer>(image, out);
   print_as_table<state::interval_timer>(image, out);
   print_as_table<state::resource_limit>(image, out);

@@ -19,6 +19,7 @@
 #include "rseq_probe.hpp"
 #include "session.hpp"
 #include "symbols.hpp"
+#include "taken_handover.hpp"
 #include "timed_call.hpp"
 
 namespace ckpt::agent {
@@ -170,6 +171,9 @@ void load(injected* given) {
 // Context: helper
 void helper_main(void*) {
   (void)sys::prctl(sys::abi::pr_set_name, "ckpt-helper");
+  // Until somebody has waited for us, which may take long, a number that is the program's own would
+  // be in use by our group and session, and a restart could not have it.
+  (void)sys::setsid();
   alignas(helper) std::byte room[sizeof(helper)];
   auto* h = new (room) helper(current(), state_of_agent.generation);
   h->run();
@@ -421,7 +425,10 @@ result<void> look_before(session& s) {
   const auto task = sys::readlinkat(sys::abi::at_fdcwd, "/proc/thread-self", link, sizeof link);
   if (!task.ok()) return s.why.explain(task.error(), "cannot read the link /proc/thread-self");
   s.self.clear();
-  s.self.append("/proc/").append(std::string_view(link, *task));
+  const std::string_view of_task(link, *task);
+  s.self.append("/proc/").append(of_task);
+  s.outer_thread =
+      static_cast<int>(parse_number(of_task.substr(of_task.rfind('/') + 1)).value_or(0));
   return {};
 }
 
@@ -633,6 +640,8 @@ bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool
   sys::exit_group(125);
 }
 
+[[noreturn]] void fail_thread(const image::handover& h, const report& why) { fail_restart(h, why); }
+
 /// What the image was called by whoever restarts it.
 fixed_text<1024>& restored_name() { return *reinterpret_cast<fixed_text<1024>*>(agent_session_room); }
 
@@ -692,7 +701,9 @@ result<void> restore_timers_and_signals(bytes metadata, const threads_restore& t
   });
 }
 
-void resume(const image::handover& h) {
+void resume(const image::handover& given) {
+  const taken_handover taken(given);
+  const image::handover& h = taken.get();
   auto& me = state_of_agent;
   const u64 all = ~u64{0};
   (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &all, nullptr);
@@ -722,9 +733,12 @@ void resume(const image::handover& h) {
     (void)state::restore_action(a);
   });
   state::restore_process(image::first<state::process>(metadata));
+  fixed_text<4200> program;
+  program.append(text_of_bytes(image::text(metadata, state::text_kind::program)));
   const auto layout =
       state::restore_memory_layout(image::first<state::memory_layout>(metadata),
-                                   image::text(metadata, state::text_kind::auxiliary_vector));
+                                   image::text(metadata, state::text_kind::auxiliary_vector),
+                                   program.c_str());
   if (!layout.ok() && h.verbose != 0)
     say("the kernel does not let the heap's end and the command line be restored (PR_SET_MM)");
 
@@ -737,8 +751,7 @@ void resume(const image::handover& h) {
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::restore_process_settings(s, lost);
   });
-  threads_restore threads(metadata, h.size >= sizeof h && h.tids_kept != 0, &lost,
-                          reinterpret_cast<u64>(&trigger_entry));
+  threads_restore threads(h, metadata, {&lost, &fail_thread, reinterpret_cast<u64>(&trigger_entry)});
   if (!threads.prepare(why).ok() || !threads.start(why).ok()) fail_restart(h, why);
   threads.set_up_leader();
   image::for_each<state::resource_limit>(metadata, [](const state::resource_limit& l, bytes) {

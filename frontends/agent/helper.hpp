@@ -73,7 +73,7 @@ class helper {
     s_.coredump_filter = CKPT_TRY(state::current_coredump_filter());
     const auto stopped = [&]() -> result<void> {
       CKPT_TRY(threads_.stop());
-      CKPT_TRY(refuse_filters());
+      CKPT_TRY(read_statuses());
       CKPT_TRY(thread_reports(s_, threads_).collect());
       return ask();
     }();
@@ -89,17 +89,24 @@ class helper {
     return s_.why.explain(stopped.error(), "cannot ask the threads");
   }
 
-  /// A filter (seccomp) of another thread may kill it for what it is to report.
-  result<void> refuse_filters() {
-    return threads_.for_each([&](const thread_slot& t) -> result<void> {
-      char text[8192];
+  /// Who each thread is. And a filter (seccomp) of another thread may kill it for what it is to
+  /// report, so this comes first.
+  result<void> read_statuses() {
+    const auto room = CKPT_TRY(s_.arena.take(state::longest_status));
+    const auto look_at = [&](int tid, int outer, bool filters) -> result<void> {
       fixed_text<64> path;
-      path.append(s_.proc.view()).append("/task/").append(t.outer_tid).append("/status");
-      const auto status = read_text(path.c_str(), text);
+      path.append(s_.proc.view()).append("/task/").append(outer).append("/status");
+      const auto status =
+          read_text(path.c_str(), {reinterpret_cast<char*>(room.data()), room.size()});
       if (!status.ok()) return s_.why.explain(status.error(), "cannot read ", path.view());
-      if (proc::status_seccomp(*status).value_or(0) == 0 || s_.try_filtered) return {};
-      return s_.why.refuse("thread ", t.tid, " is under seccomp, and its filter may kill it during a "
-                           "checkpoint (CKPT_SECCOMP=try tries all the same)");
+      if (filters && proc::status_seccomp(*status).value_or(0) != 0)
+        return s_.why.refuse("thread ", tid, " is under seccomp, and its filter may kill it during a "
+                             "checkpoint (CKPT_SECCOMP=try tries all the same)");
+      return state::capture_credentials(s_.metadata, tid, *status);
+    };
+    CKPT_TRY(look_at(s_.thread, s_.outer_thread, false));
+    return threads_.for_each([&](const thread_slot& t) {
+      return look_at(t.tid, t.outer_tid, !s_.try_filtered);
     });
   }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "ckpt/image/metadata_view.hpp"
+#include "ckpt/state/credentials.hpp"
 #include "ckpt/state/signals.hpp"
 #include "ckpt/state/thread_settings.hpp"
 #include "ckpt/state/x86_64/signal_frame.hpp"
@@ -41,11 +42,16 @@ inline void mend_thread_id(const state::thread& t, int tid) {
 
 class threads_restore {
  public:
-  /// What could not be had again; told to whoever restarts.
-  using lost_line = void (*)(std::string_view what, errc error);
+  struct agent_calls {
+    /// Tells whoever restarts what could not be had again.
+    void (*lost)(std::string_view what, errc error);
+    [[noreturn]] void (*fail)(const image::handover& h, const report& why);
+    u64 trigger_entry;
+  };
 
-  threads_restore(bytes metadata, bool tids_kept, lost_line lost, u64 trigger_entry)
-      : metadata_(metadata), tids_kept_(tids_kept), lost_(lost), trigger_entry_(trigger_entry) {}
+  threads_restore(const image::handover& h, bytes metadata, const agent_calls& agent)
+      : h_(h), metadata_(metadata), lost_(agent.lost), fail_(agent.fail),
+        trigger_entry_(agent.trigger_entry) {}
 
   /// Memory for `count` threads and their frames; with one thread, only for it.
   // Context: agent, in restored memory
@@ -149,7 +155,10 @@ class threads_restore {
     state::signal_frame frame;
     state::thread_settings settings;
     bytes affinity;
+    state::credentials credentials;
+    bytes groups;
     bool has_settings;
+    bool has_credentials;
     bool has_pending;
     int tid;
   };
@@ -192,6 +201,13 @@ class threads_restore {
             r->has_settings = true;
           }
         });
+    image::for_each<state::credentials>(metadata_, [&](const state::credentials& c, bytes groups) {
+      if (restored* r = with_tid(c.tid); r != nullptr) {
+        r->credentials = c;
+        r->groups = groups;
+        r->has_credentials = true;
+      }
+    });
     image::for_each<state::pending_signal>(metadata_, [&](const state::pending_signal& p, bytes) {
       if (restored* r = p.thread != 0 ? with_tid(p.thread) : nullptr; r != nullptr)
         r->has_pending = true;
@@ -208,12 +224,13 @@ class threads_restore {
     args.parent_tid = reinterpret_cast<u64>(&r.tid);
     args.stack = stack;
     args.stack_size = stack_size;
-    if (tids_kept_) {
+    const bool keeps_number = h_.tids_kept != 0;
+    if (keeps_number) {
       args.set_tid = reinterpret_cast<u64>(&wanted_tid);
       args.set_tid_size = 1;
     }
     long made = start_thread(&args, sizeof args, &main_of, &r);
-    if (made < 0 && tids_kept_) {
+    if (made < 0 && keeps_number) {
       lost_("the number of a thread", static_cast<errc>(-made));
       args.set_tid = args.set_tid_size = 0;
       made = start_thread(&args, sizeof args, &main_of, &r);
@@ -270,15 +287,34 @@ class threads_restore {
   void finish(restored& r) {
     if (r.has_pending && &r != leader_) queue_own(r);
     if (r.has_settings) state::finish_thread_settings(r.settings, lost_);
+    if (r.has_credentials) give_up_privileges(r);
     auto& context = r.frame.context();
     restart_timed_call(context.uc_mcontext);
     end_call_for_own_signal(context, r.saved.flags.has(state::thread_flag::call_made_again),
                             trigger_entry_);
   }
 
+  /// The thread gets its users, groups and capabilities back. An image without them comes from a
+  /// version that left them as they are.
+  // Context: the thread in question, all signals blocked
+  void give_up_privileges(const restored& r) {
+    const state::credentials_bound bound{h_.capabilities, h_.own_user_namespace != 0};
+    const auto outcome = state::restore_credentials(
+        r.credentials, r.groups, bound, [&](std::string_view what, errc error) {
+          if (h_.verbose != 0) lost_(what, error);
+        });
+    if (outcome.ok()) return;
+    report why;
+    (void)why.explain(outcome.error(), "cannot become user ", r.credentials.effective_uid.get(),
+                      ", group ", r.credentials.effective_gid.get(),
+                      " again, and as it is the program would have more rights than it had");
+    fail_(h_, why);
+  }
+
+  const image::handover& h_;
   bytes metadata_;
-  bool tids_kept_;
-  lost_line lost_;
+  void (*lost_)(std::string_view what, errc error);
+  void (*fail_)(const image::handover& h, const report& why);
   u64 trigger_entry_;
   state::extended_layout layout_;
   range frames_;

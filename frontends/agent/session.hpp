@@ -63,6 +63,7 @@ struct session {
   bool goes_on = false;  // after the checkpoint
   fixed_text<16> outer_pid;
   int outer_pid_number = 0;
+  int outer_thread = 0;
   fixed_text<32> proc;  // "/proc/PID", by the number that /proc uses
   fixed_text<64> self;  // "/proc/PID/task/TID" of the triggering thread; the main one may be gone
   u64 clear_child_tid = 0;

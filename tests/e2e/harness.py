@@ -72,6 +72,16 @@ def children_of(pid):
     return found
 
 
+def program_behind(pid):
+    """The program, when `pid` is the stand-in of a restarted one; otherwise `pid` itself."""
+    for child in children_of(pid):
+        if read_proc(child, "comm") == "ckpt-guardian\n":
+            # Whatever else the guardian has was orphaned later.
+            for program in children_of(child)[:1]:
+                return program
+    return pid
+
+
 def describe(pid):
     """What the kernel says about a process, for the report of a hang."""
     status = read_proc(pid, "status")
@@ -179,6 +189,10 @@ class Process:
         self._poll.register(self._pidfd, select.POLLIN)
         setup.processes.append(self)
 
+    def program(self):
+        """The number, out here, of the program itself: a restarted one may have a stand-in."""
+        return program_behind(self.pid)
+
     def work(self):
         """CPU seconds of the process and what it has started, or None once it has ended."""
         def clock(pid):
@@ -188,7 +202,8 @@ class Process:
             total = clock(self.pid)
         except OSError:
             return None
-        for child in children_of(self.pid):
+        program = self.program()
+        for child in children_of(program) + ([program] if program != self.pid else []):
             try:
                 total += clock(child)
             except OSError:
@@ -227,7 +242,7 @@ class Process:
 
     def catches(self, number):
         """Whether the process has a handler for the signal now: the agent is there (again)."""
-        found = re.search(r"^SigCgt:\s*([0-9a-f]+)", read_proc(self.pid, "status"), re.M)
+        found = re.search(r"^SigCgt:\s*([0-9a-f]+)", read_proc(self.program(), "status"), re.M)
         return bool(found) and bool(int(found[1], 16) >> (number - 1) & 1)
 
     def wait_until(self, condition, what, seconds=20):
@@ -254,6 +269,11 @@ class Process:
 
     def kill(self):
         if self.status is None:
+            # The program first: its stand-in ends when it has ended.
+            program = self.program()
+            if program != self.pid:
+                kill_quietly(program)
+                self.ended(2)
             for pid in children_of(self.pid):
                 kill_quietly(pid)
             kill_quietly(self.pid)

@@ -329,7 +329,8 @@ def checkpoint_faults(setup):
 
 def restart_once(setup, cwd, fault):
     """One restart with a fault: "went on" or "refused"."""
-    process = Interposed(setup, ["./image.ckpt"], cwd)
+    # The calls of the program itself; the ways to a number of its own are in identity.py.
+    process = Interposed(setup, ["./image.ckpt", "--identity=new"], cwd)
     how = process.go(CONTINUE, fault)
     if how == "hang":
         raise harness.Failure(f"{fault}: hangs\n" + harness.describe(process.program))

@@ -173,6 +173,13 @@ class image_builder {
     scheduling.tid = 4711;
     scheduling.nice = 5;
     b.record(scheduling, std::string("\x03\0\0\0\0\0\0\0", 8));
+    state::credentials who{};
+    who.tid = 4711;
+    who.uid = 1000u, who.effective_uid = 1000u, who.saved_uid = 1000u, who.file_uid = 1000u;
+    who.gid = 100u, who.effective_gid = 100u, who.saved_gid = 100u, who.file_gid = 100u;
+    who.bounding = 0x1ffffffffffu;
+    who.group_count = 2u;
+    b.record(who, std::string("\x64\0\0\0\x1b\0\0\0", 8));
     state::trap_range guard{};
     guard.address = stack;
     guard.length = page_size;

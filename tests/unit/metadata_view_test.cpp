@@ -440,6 +440,15 @@ TEST_CASE("the views find what is there") {
   CHECK(first<state::process>({}).pid == 0);
 }
 
+TEST_CASE("the number of groups is that of the groups there are") {
+  const auto with = [](auto change) { return with_record<state::credentials>(0, change); };
+  constexpr std::string_view line = "the groups of a thread are malformed";
+  CHECK(with([](state::credentials& c) { c.group_count = 1u; }) == line);
+  CHECK(with([](state::credentials& c) { c.group_count = 3u; }) == line);
+  CHECK(with([](state::credentials& c) { c.group_count = 0x40000002u; }) == line);
+  CHECK(with([](state::credentials&) {}).empty());
+}
+
 TEST_CASE("timers that no kernel has are refused") {
   const auto with = [](auto change) { return with_record<state::posix_timer>(0, change); };
   constexpr std::string_view line = "a POSIX timer is malformed";

@@ -3,7 +3,6 @@
 // as the program sees them and as ps does.
 //
 // Fidelity: process | umask, working directory, resource limits, name, arguments, environment, auxiliary vector | kept
-// Fidelity: process | process id, parent | another in a restarted program
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>

@@ -32,6 +32,7 @@ enum class record_type : u16 {
   thread_settings = 19,
   posix_timer = 20,
   trap_range = 21,
+  credentials = 22,
   event_counter = 24,
   timer_file = 25,
   signal_file = 26,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/cpu.hpp"
+#include "ckpt/state/credentials.hpp"
 #include "ckpt/state/files/epoll.hpp"
 #include "ckpt/state/files/event_files.hpp"
 #include "ckpt/state/files/records.hpp"
@@ -40,8 +41,9 @@ using all_records =
                 state::signal_action, state::pending_signal, state::interval_timer,
                 state::resource_limit, state::open_file, state::descriptor, state::file_lock,
                 state::pipe_content, state::process_settings, state::thread_settings,
-                state::posix_timer, state::trap_range, state::event_counter, state::timer_file,
-                state::signal_file, state::epoll, state::socket_end, state::shared_object>;
+                state::posix_timer, state::trap_range, state::credentials, state::event_counter,
+                state::timer_file, state::signal_file, state::epoll, state::socket_end,
+                state::shared_object>;
 
 /// Calls visit(record) with the decoded structure when the type is known.
 /// errc::not_found for an unknown type, errc::malformed for an illegal field.

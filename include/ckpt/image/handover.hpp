@@ -28,9 +28,13 @@ struct handover {
   range contents_mapping;
   /// Part of the window that stays: the kernel's vDSO where it could not go back to its old place.
   range keep;
-  /// 1 when the process has its saved number and threads may be made with theirs (clone3(2),
-  /// set_tid).
+  /// 1: the process has its saved number, and the agent may ask for further threads with theirs.
   u32 tids_kept;
+  /// 1: in a user namespace made for the program, where users and groups cannot be set.
+  u32 own_user_namespace;
+  /// The capabilities (capabilities(7), permitted) that whoever restarts had before such a
+  /// namespace gave more: the program may get back none but these.
+  u64 capabilities;
 };
 
 /// The agent's entry, on its own stack, with interrupts of every kind blocked. Does not return.

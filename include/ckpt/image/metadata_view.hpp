@@ -207,6 +207,12 @@ class metadata_rules {
         if (view.tail.size() > sizeof(state::processor_set::bits))
           return why_.refuse("the affinity of a thread is malformed");
         break;
+      case record_type::credentials: {
+        const u32 groups = as<state::credentials>(view).group_count;
+        if (groups > state::most_groups || view.tail.size() != u64{groups} * sizeof(u32))
+          return why_.refuse("the groups of a thread are malformed");
+        break;
+      }
       case record_type::trap_range:
         return trap(as<state::trap_range>(view));
       default: break;

@@ -9,7 +9,7 @@
 
 namespace ckpt::options {
 
-enum class id : u8 { name, continues, signal, period, files, verbose, log, seccomp, help, version };
+enum class id : u8 { name, continues, signal, period, files, identity, verbose, log, seccomp, help, version };
 
 /// Who reads it: the ckpt command, the agent when a program loads it, an image when it restarts.
 enum reader : u8 { command = 1, agent = 2, restart = 4 };
@@ -36,6 +36,9 @@ inline constexpr option table[] = {
     {id::files, "files", 0, "POLICY", "CKPT_FILES", restart,
      "rewind: cut files that grew to their saved length, the rest kept beside them; keep: take "
      "files as they are, even shorter, replaced or gone"},
+    {id::identity, "identity", 0, "WAY", "CKPT_IDENTITY", restart,
+     "how the program gets its process number back: keep (root), namespace, or new for another "
+     "number (default: the best that changes nothing else)"},
     {id::log, "", 0, "FILE", "CKPT_LOG", agent,
      "where messages go when the program has closed or replaced its standard error"},
     {id::seccomp, "", 0, "try", "CKPT_SECCOMP", agent,

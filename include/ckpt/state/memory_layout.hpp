@@ -7,6 +7,7 @@
 
 #include "ckpt/format/metadata.hpp"
 #include "ckpt/sys/calls.hpp"
+#include "ckpt/sys/file.hpp"
 
 namespace ckpt::state {
 
@@ -38,8 +39,11 @@ static_assert(wire::laid_out_in<memory_layout, 88>());
 /// An unprivileged PR_SET_MM_MAP without an exe_fd; needs CONFIG_CHECKPOINT_RESTORE. Without it
 /// the heap cannot grow by brk (allocators then use mmap) and ps shows the image's name.
 /// Must come before resource limits: it refuses when RLIMIT_DATA is already below the heap.
+/// `program` is what /proc/self/exe is to point to, where the caller may change that
+/// (CAP_CHECKPOINT_RESTORE) and nothing of the file it points to now is mapped.
 // Context: agent, in restored memory
-inline result<void> restore_memory_layout(const memory_layout& m, bytes auxiliary_vector) {
+inline result<void> restore_memory_layout(const memory_layout& m, bytes auxiliary_vector,
+                                          const char* program = nullptr) {
   sys::abi::prctl_mm_map map{};
   map.start_code = m.start_code;
   map.end_code = m.end_code;
@@ -54,6 +58,15 @@ inline result<void> restore_memory_layout(const memory_layout& m, bytes auxiliar
   map.env_end = m.env_end;
   map.auxv = reinterpret_cast<u64>(auxiliary_vector.data());
   map.auxv_size = static_cast<u32>(auxiliary_vector.size());
+  if (program != nullptr) {
+    const sys::unique_fd fd(sys::openat(sys::abi::at_fdcwd, program,
+                                        sys::abi::o_rdonly | sys::abi::o_cloexec |
+                                            sys::abi::o_nonblock)
+                                .value_or(-1));
+    map.exe_fd = static_cast<u32>(fd.get());
+    if (fd && sys::prctl(sys::abi::pr_set_mm, sys::abi::pr_set_mm_map, &map, sizeof map, 0).ok())
+      return {};
+  }
   map.exe_fd = ~u32{0};
   if (auto r = sys::prctl(sys::abi::pr_set_mm, sys::abi::pr_set_mm_map, &map, sizeof map, 0);
       !r.ok())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What belongs to the process as a whole and is one number: ids (shown, not restored yet), umask,
+// What belongs to the process as a whole and is one number: ids (credentials.hpp restores them), umask,
 // personality. And the texts that describe it: program, directory, command line, environment.
 #pragma once
 

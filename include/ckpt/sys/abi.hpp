@@ -70,8 +70,8 @@ inline constexpr u32 mfd_cloexec = 1;
 // signals (asm/signal.h, asm-generic/siginfo.h)
 inline constexpr int signal_count = 64;
 inline constexpr int sig_hup = 1, sig_trap = 5, sig_kill = 9, sig_usr1 = 10, sig_segv = 11,
-                     sig_usr2 = 12, sig_pipe = 13, sig_alrm = 14, sig_chld = 17, sig_stop = 19,
-                     sig_tstp = 20, sig_xfsz = 25, sig_vtalrm = 26, sig_prof = 27;
+                     sig_usr2 = 12, sig_pipe = 13, sig_alrm = 14, sig_chld = 17, sig_cont = 18, sig_stop = 19,
+                     sig_tstp = 20, sig_ttin = 21, sig_ttou = 22, sig_xfsz = 25, sig_vtalrm = 26, sig_prof = 27;
 inline constexpr i32 si_kernel = 0x80;
 inline constexpr u64 sa_nocldstop = 1, sa_siginfo = 4, sa_restorer = 0x04000000,
                      sa_onstack = 0x08000000, sa_restart = 0x10000000, sa_nodefer = 0x40000000;
@@ -161,14 +161,44 @@ inline constexpr u64 clone_vm = 0x100, clone_fs = 0x200, clone_files = 0x400,
                      clone_settls = 0x80000, clone_parent_settid = 0x100000,
                      clone_child_cleartid = 0x200000, clone_untraced = 0x800000,
                      clone_child_settid = 0x1000000;
-struct clone_args {  // clone3(2)
-  u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
-      set_tid_size, cgroup;
-};
 inline constexpr int w_nohang = 1, w_stopped = 2, w_exited = 4, w_continued = 8,
                      w_nowait = 0x01000000, w_all = 0x40000000;
 inline constexpr int p_all = 0, p_pid = 1;
 inline constexpr int futex_wait = 0, futex_wake = 1;
+
+// clone3(2), namespaces(7), mount(2)
+inline constexpr u64 clone_newtime = 0x80, clone_newns = 0x20000, clone_newuser = 0x10000000,
+                     clone_newpid = 0x20000000;
+struct clone_args {
+  u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+      set_tid_size, cgroup;
+};
+inline constexpr u64 ms_nosuid = 2, ms_nodev = 4, ms_noexec = 8, ms_rec = 0x4000,
+                     ms_slave = 0x80000;
+
+// unix(7)
+struct ucred {
+  i32 pid;
+  u32 uid, gid;
+};
+
+// capabilities(7); a set of up to 64 is two words
+inline constexpr u32 capability_version_3 = 0x20080522;
+struct capability_header {
+  u32 version;
+  i32 pid;
+};
+struct capability_words {
+  u32 effective, permitted, inheritable;
+};
+struct capabilities {
+  capability_words low, high;
+};
+inline constexpr int cap_setgid = 6, cap_setuid = 7, cap_setpcap = 8, cap_sys_admin = 21,
+                     cap_checkpoint_restore = 40;
+inline constexpr int pr_capbset_read = 23, pr_capbset_drop = 24, pr_cap_ambient = 47,
+                     pr_cap_ambient_is_set = 1, pr_cap_ambient_raise = 2,
+                     pr_cap_ambient_lower = 3, pr_cap_ambient_clear_all = 4, pr_get_keepcaps = 7;
 
 // ptrace(2)
 inline constexpr int ptrace_cont = 7, ptrace_detach = 17, ptrace_seize = 0x4206,
@@ -234,7 +264,8 @@ struct prctl_mm_map {
 struct rlimit64 {
   u64 soft, hard;
 };
-inline constexpr int rlimit_data = 2, rlimit_stack = 3, rlimit_nofile = 7, rlimit_count = 16;
+inline constexpr int rlimit_data = 2, rlimit_stack = 3, rlimit_core = 4, rlimit_nofile = 7,
+                     rlimit_count = 16;
 inline constexpr u64 rlimit_infinity = ~u64{0};
 
 struct iovec {
@@ -290,7 +321,7 @@ struct cmsghdr {
   u64 cmsg_len;
   i32 cmsg_level, cmsg_type;
 };
-inline constexpr i32 scm_rights = 1;
+inline constexpr i32 scm_rights = 1, scm_credentials = 2;
 
 // sock_diag(7)
 inline constexpr int netlink_sock_diag = 4;

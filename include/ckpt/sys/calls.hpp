@@ -345,6 +345,55 @@ inline result<void> ioprio_set(int tid, int priority) {
 inline result<u32> membarrier(u32 command) {
   return checked<u32>(invoke(__NR_membarrier, command, 0, 0));
 }
+/// A child with memory of its own, as fork(2) makes it; in the child the result is 0.
+inline result<int> clone3(const abi::clone_args& args) {
+  return checked<int>(invoke(__NR_clone3, &args, sizeof args));
+}
+inline result<void> unshare(u64 flags) { return checked<void>(invoke(__NR_unshare, flags)); }
+inline result<void> mount(const char* source, const char* target, const char* type, u64 flags) {
+  return checked<void>(invoke(__NR_mount, source, target, type, flags, 0));
+}
+inline result<void> setpgid(int pid, int group) {
+  return checked<void>(invoke(__NR_setpgid, pid, group));
+}
+inline result<int> setsid() { return checked<int>(invoke(__NR_setsid)); }
+/// Without `info` the signal is kill(2)'s.
+inline result<void> pidfd_send_signal(int fd, int signal, const abi::siginfo* info) {
+  return checked<void>(invoke(__NR_pidfd_send_signal, fd, signal, info, 0));
+}
+
+// --- credentials -----------------------------------------------------------------------------
+inline result<void> capget(abi::capabilities& sets) {
+  const abi::capability_header h{abi::capability_version_3, 0};
+  return checked<void>(invoke(__NR_capget, &h, &sets));
+}
+inline result<void> capset(const abi::capabilities& sets) {
+  const abi::capability_header h{abi::capability_version_3, 0};
+  return checked<void>(invoke(__NR_capset, &h, &sets));
+}
+inline result<void> setresuid(u32 real, u32 effective, u32 saved) {
+  return checked<void>(invoke(__NR_setresuid, real, effective, saved));
+}
+inline result<void> setresgid(u32 real, u32 effective, u32 saved) {
+  return checked<void>(invoke(__NR_setresgid, real, effective, saved));
+}
+inline result<void> getresuid(u32& real, u32& effective, u32& saved) {
+  return checked<void>(invoke(__NR_getresuid, &real, &effective, &saved));
+}
+inline result<void> getresgid(u32& real, u32& effective, u32& saved) {
+  return checked<void>(invoke(__NR_getresgid, &real, &effective, &saved));
+}
+/// They return what was set before, and no error.
+inline u32 setfsuid(u32 id) { return static_cast<u32>(invoke(__NR_setfsuid, id)); }
+inline u32 setfsgid(u32 id) { return static_cast<u32>(invoke(__NR_setfsgid, id)); }
+/// With no room, how many there are.
+inline result<u32> getgroups(u32 room, u32* groups) {
+  return checked<u32>(invoke(__NR_getgroups, room, groups));
+}
+inline result<void> setgroups(u32 count, const u32* groups) {
+  return checked<void>(invoke(__NR_setgroups, count, groups));
+}
+
 inline result<void> sched_yield() { return checked<void>(invoke(__NR_sched_yield)); }
 
 // --- time, host, entropy ---------------------------------------------------------------------

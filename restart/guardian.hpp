@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+//
+// The guardian: the program's parent, in a PID namespace of its own its process 1. It makes the
+// program with its number, waits for it, collects orphans, tells the stand-in what happens, and
+// takes the program with it when the stand-in is gone.
+#pragma once
+
+#include "channel.hpp"
+#include "ckpt/base/text.hpp"
+#include "namespaces.hpp"
+
+namespace ckpt::restart {
+
+enum class way : u32 { same, keep, pid_namespace, user_namespace, fresh };
+
+struct birth {
+  restart::way way = way::fresh;
+  i32 number = 0;
+  u32 uid = 0, gid = 0;  // of whoever restarts
+  i64 monotonic_ns = 0, boottime_ns = 0;
+};
+
+class guardian {
+ public:
+  guardian(const birth& b, channel_end inner) : birth_(b), inner_(inner) {}
+
+  /// Returns in the program, and there only.
+  void give_birth(u64 mask_of_program) {
+    const u64 all = ~u64{0};
+    (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &all, nullptr);
+    sys::abi::kernel_sigaction standard{};
+    (void)sys::rt_sigaction(sys::abi::sig_chld, &standard, nullptr);
+    if (birth_.way == way::user_namespace)
+      if (auto r = map_user(birth_.uid, birth_.gid); !r.ok()) fail(step::user_map, r.error());
+    // What cannot be had of these two is not worth another number; the program says what it sees.
+    (void)let_clocks_go_on(birth_.monotonic_ns, birth_.boottime_ns);
+    if (birth_.way != way::keep) (void)mount_own_proc();
+
+    int ends[2];
+    if (auto r = sys::pipe2(ends, sys::abi::o_cloexec); !r.ok()) fail(step::channel, r.error());
+    i32 number = birth_.number;
+    sys::abi::clone_args a{};
+    a.exit_signal = static_cast<u64>(sys::abi::sig_chld);
+    a.set_tid = reinterpret_cast<u64>(&number);
+    a.set_tid_size = 1;
+    auto made = sys::clone3(a);
+    // A process group keeps a number too, until the last of its members has been waited for: the
+    // helper of the checkpoint was one, and whoever waits for orphans may be slow.
+    for (int tries = 0; tries < 100 && made.error() == errc::exists &&
+                        sys::kill(number, 0).error() == errc::no_process;
+         ++tries) {
+      (void)sys::nanosleep({0, 1'000'000});
+      made = sys::clone3(a);
+    }
+    if (!made.ok()) fail(step::number, made.error());
+    if (*made == 0) {
+      (void)sys::close(ends[1]);
+      take_missed_signals(ends[0]);
+      (void)sys::close(ends[0]);
+      if (!inner_.send({word::born, {}, 0, 0})) sys::exit_group(0);
+      (void)sys::close(inner_.fd());
+      (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &mask_of_program, nullptr);
+      return;
+    }
+    u64 pending = 0;
+    (void)sys::rt_sigpending(pending);
+    (void)sys::write(ends[1], &pending, sizeof pending);
+    watch(*made);
+  }
+
+ private:
+  /// What was sent to our group when the guardian was there and the program was not: the guardian
+  /// has it, the program has not.
+  // Context: the program, all signals blocked
+  static void take_missed_signals(int from) {
+    u64 of_guardian = 0;
+    u64 mine = 0;
+    if (sys::read(from, &of_guardian, sizeof of_guardian).value_or(0) != sizeof of_guardian) return;
+    wait_for_group_signals();
+    (void)sys::rt_sigpending(mine);
+    const u64 missed = of_guardian & ~mine & ~(u64{1} << (sys::abi::sig_chld - 1));
+    for (int signal = 1; signal <= sys::abi::signal_count; ++signal)
+      if ((missed >> (signal - 1) & 1) != 0) (void)sys::kill(sys::getpid(), signal);
+  }
+
+  [[noreturn]] void fail(step at, errc error) const {
+    (void)inner_.send({word::failed, at, static_cast<u32>(error), 0});
+    sys::exit_group(0);
+  }
+
+  [[noreturn]] void watch(int program) {
+    (void)sys::prctl(sys::abi::pr_set_name, "ckpt-guardian");
+    const u64 child = u64{1} << (sys::abi::sig_chld - 1);
+    const auto signals = sys::signalfd4(-1, child, sys::abi::o_cloexec | sys::abi::o_nonblock);
+    const int fd = signals.value_or(-1);
+    close_all_but({fd, inner_.fd()});
+    (void)sys::chdir("/");
+    // As long as nobody waits for the program, its number is not another's: the stand-in takes
+    // hold of it first.
+    message go{};
+    if (!inner_.receive(go)) stand_in_is_gone(program);
+    bool alive = true;
+    for (;;) {
+      int status = 0;
+      for (;;) {
+        const auto got = sys::wait4(-1, &status, wait_untraced | wait_continued | sys::abi::w_all |
+                                                     sys::abi::w_nohang);
+        if (!got.ok() && !alive) sys::exit_group(0);  // the last orphan has gone
+        if (!got.ok() || *got == 0) break;
+        if (*got != program) continue;
+        if ((status & 0xff) == 0x7f) {
+          (void)inner_.send({word::stopped, {}, 0, static_cast<u32>(status >> 8 & 0xff)});
+        } else if (status != continued) {
+          alive = false;
+          (void)inner_.send({word::ended, {}, 0, static_cast<u32>(status)});
+          if (birth_.way == way::keep) sys::exit_group(0);
+        }
+      }
+      sys::abi::pollfd wake[2] = {{fd, sys::abi::poll_in, 0}, {inner_.fd(), sys::abi::poll_in, 0}};
+      if (!alive) {
+        // Its orphans live on, as they would without us.
+        (void)sys::close(inner_.fd());
+        wake[1].fd = -1;
+      }
+      (void)sys::poll(wake, 2, -1);
+      sys::abi::siginfo taken{};
+      if ((wake[0].revents & sys::abi::poll_in) != 0)
+        (void)sys::rt_sigtimedwait(child, taken, {0, 0});
+      if (!alive || wake[1].revents == 0) continue;
+      message m{};
+      if (inner_.receive(m, false)) {
+        if (m.kind != word::had_signal) continue;
+        const auto had = sys::rt_sigtimedwait(u64{1} << (m.value - 1), taken, {0, 0});
+        (void)inner_.send({word::had_signal, {}, 0, had.ok() ? 1u : 0u});
+      } else {
+        stand_in_is_gone(program);
+      }
+    }
+  }
+
+  /// It has been killed. The end of a namespace's first process ends all others.
+  [[noreturn]] void stand_in_is_gone(int program) const {
+    if (birth_.way == way::keep) (void)sys::kill(program, sys::abi::sig_kill);
+    sys::exit_group(0);
+  }
+
+  static constexpr int wait_untraced = 2, wait_continued = 8, continued = 0xffff;
+
+  birth birth_;
+  channel_end inner_;
+};
+
+}  // namespace ckpt::restart
