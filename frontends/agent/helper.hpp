@@ -202,8 +202,8 @@ class helper {
     const auto room = CKPT_TRY(s_.arena.take(state::longest_status));
     path_.clear();
     path_.append(s_.proc.view()).append("/status");
-    const auto status = read_text(
-        path_.c_str(), {reinterpret_cast<char*>(room.data()), room.size()});
+    const auto status =
+        read_text(path_.c_str(), {reinterpret_cast<char*>(room.data()), room.size()});
     if (!status.ok()) return s_.why.explain(status.error(), "cannot read ", path_.view());
     return state::capture_credentials(s_.metadata, s_.thread, *status);
   }
