@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // What the processes of one restart tell each other: a socket of whole messages between the
-// stand-in and the guardian, which the program uses once, to say that it is there. That one of them is
-// gone shows as the end of the stream; who sent a message, the kernel says, in the receiver's own
-// numbers, so no /proc has to be trusted for it.
+// stand-in and the guardian, which the program uses once, to say that it is there. That one of them
+// is gone shows as the end of the stream; who sent a message, the kernel says, in the receiver's
+// own numbers, so no /proc has to be trusted for it.
 #pragma once
 
 #include <cstring>
@@ -13,12 +13,12 @@
 namespace ckpt::restart {
 
 enum class word : u32 {
-  failed,     // guardian: `step` has failed with `error`; nothing has begun
-  born,       // program: it is there
-  go,         // stand-in, to the guardian: the program is known
-  stopped,    // guardian: the program was stopped by signal `value`
-  ended,      // guardian: the program has ended with wait status `value`
-  had_signal, // stand-in: has the guardian got signal `value`, too? The answer is 0 or 1.
+  failed,      // guardian: `step` has failed with `error`; nothing has begun
+  born,        // program: it is there
+  go,          // stand-in, to the guardian: the program is known
+  stopped,     // guardian: the program was stopped by signal `value`
+  ended,       // guardian: the program has ended with wait status `value`
+  had_signal,  // stand-in: has the guardian got signal `value`, too? The answer is 0 or 1.
 };
 
 /// What the guardian was doing; the last thing a failure is said about.

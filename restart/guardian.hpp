@@ -103,8 +103,8 @@ class guardian {
     for (;;) {
       int status = 0;
       for (;;) {
-        const auto got = sys::wait4(-1, &status, wait_untraced | wait_continued | sys::abi::w_all |
-                                                     sys::abi::w_nohang);
+        const auto got = sys::wait4(
+            -1, &status, wait_untraced | wait_continued | sys::abi::w_all | sys::abi::w_nohang);
         if (!got.ok() && !alive) sys::exit_group(0);  // the last orphan has gone
         if (!got.ok() || *got == 0) break;
         if (*got != program) continue;

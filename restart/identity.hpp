@@ -15,10 +15,14 @@ namespace ckpt::restart {
 enum class identity_wish : u32 { best, keep, name_space, fresh };
 
 inline bool parse_identity(std::string_view text, identity_wish& wish) {
-  if (text == "keep") wish = identity_wish::keep;
-  else if (text == "namespace") wish = identity_wish::name_space;
-  else if (text == "new") wish = identity_wish::fresh;
-  else return false;
+  if (text == "keep")
+    wish = identity_wish::keep;
+  else if (text == "namespace")
+    wish = identity_wish::name_space;
+  else if (text == "new")
+    wish = identity_wish::fresh;
+  else
+    return false;
   return true;
 }
 
@@ -63,7 +67,8 @@ class identity {
     using enum restart::way;
     const bool is_same = sys::getpid() == birth_.number;
     switch (wish_) {
-      case identity_wish::fresh: return settle(fresh, "as asked for");
+      case identity_wish::fresh:
+        return settle(fresh, "as asked for");
       case identity_wish::keep:
         if (is_same) return settle(same, "");
         if (attempt(keep)) return {};
@@ -73,7 +78,8 @@ class identity {
         if (attempt(caller_.can(sys::abi::cap_sys_admin) ? pid_namespace : user_namespace))
           return {};
         return why.refuse("cannot restart in a namespace: ", reason_.view(), " (--identity=new)");
-      case identity_wish::best: break;
+      case identity_wish::best:
+        break;
     }
     if (is_same) return settle(same, "");
     const bool admin = caller_.can(sys::abi::cap_sys_admin);
@@ -161,8 +167,10 @@ class identity {
     else if (at == step::number)
       text.append("the kernel does not give a number away: ").append(error);
     else if (at == step::guardian && in_namespace)
-      text.append("no namespace may be made here (user.max_user_namespaces, "
-                  "kernel.unprivileged_userns_clone, a container's filter): ").append(error);
+      text.append(
+              "no namespace may be made here (user.max_user_namespaces, "
+              "kernel.unprivileged_userns_clone, a container's filter): ")
+          .append(error);
     else if (at == step::user_map)
       text.append("the user cannot be mapped (AppArmor, a container?): ").append(error);
     else

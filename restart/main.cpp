@@ -93,7 +93,8 @@ bool set_option(options::id id, std::string_view value) {
       else if (value == "keep") global.files = state::files_policy::keep;
       else return false;
       return true;
-    case options::id::identity: return parse_identity(value, global.identity);
+    case options::id::identity:
+      return parse_identity(value, global.identity);
     case options::id::verbose: {
       const auto on = options::parse_switch(value.empty() ? "1" : value);
       if (!on.ok()) return false;

@@ -82,9 +82,9 @@ inline result<void> let_clocks_go_on(i64 monotonic_ns, i64 boottime_ns) {
   append_offset(lines, "monotonic",
                 monotonic_ns - state::nanoseconds_of(sys::abi::clock_monotonic) +
                     offset_now(now, "monotonic"));
-  append_offset(lines, "boottime",
-                boottime_ns - state::nanoseconds_of(sys::abi::clock_boottime) +
-                    offset_now(now, "boottime"));
+  append_offset(
+      lines, "boottime",
+      boottime_ns - state::nanoseconds_of(sys::abi::clock_boottime) + offset_now(now, "boottime"));
   return write_small("/proc/self/timens_offsets", lines.view());
 }
 

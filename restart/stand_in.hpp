@@ -96,8 +96,8 @@ class stand_in {
     if (m.kind == word::stopped) stopped_by_ = static_cast<int>(m.value);
   }
 
-  /// Returns when the shell lets us go on. A group without a shell cannot be stopped by a terminal's
-  /// signals; the program, which is in it, was not either then.
+  /// Returns when the shell lets us go on. A group without a shell cannot be stopped by a
+  /// terminal's signals; the program, which is in it, was not either then.
   void stop_like(int signal) {
     (void)went_to_group(signal);  // if so, it is dealt with by this
     take_default(signal);

@@ -47,8 +47,8 @@ void threads_json(const image_file& image, std::ostream& out) {
 void state_json(const image_file& image, std::ostream& out) {
   print_records(image,
                 {record_type::process_settings, record_type::thread_settings,
-                 record_type::credentials, record_type::posix_timer, record_type::interval_timer, record_type::resource_limit,
-                 record_type::signal_action, record_type::trap_range},
+                 record_type::credentials, record_type::posix_timer, record_type::interval_timer,
+                 record_type::resource_limit, record_type::signal_action, record_type::trap_range},
                 out);
 }
 

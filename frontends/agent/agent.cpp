@@ -735,10 +735,9 @@ void resume(const image::handover& given) {
   state::restore_process(image::first<state::process>(metadata));
   fixed_text<4200> program;
   program.append(text_of_bytes(image::text(metadata, state::text_kind::program)));
-  const auto layout =
-      state::restore_memory_layout(image::first<state::memory_layout>(metadata),
-                                   image::text(metadata, state::text_kind::auxiliary_vector),
-                                   program.c_str());
+  const auto layout = state::restore_memory_layout(
+      image::first<state::memory_layout>(metadata),
+      image::text(metadata, state::text_kind::auxiliary_vector), program.c_str());
   if (!layout.ok() && h.verbose != 0)
     say("the kernel does not let the heap's end and the command line be restored (PR_SET_MM)");
 

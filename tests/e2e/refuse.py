@@ -23,7 +23,6 @@ KINDS = {
     "urgent": ("an urgent byte in a socket (MSG_OOB)", "an urgent byte waits in it (MSG_OOB)"),
     "empty-message": ("an empty message in a socket that has been looked at (MSG_PEEK, or by an "
                       "earlier checkpoint)", "an empty message waits in it"),
-    "threads": ("more than one thread", "the program has 2 threads"),
     "child": ("a child process", "has a child process"),
     "zombie": ("a child that has not been waited for", "has a child process"),
     "shm": ("System V shared memory whose id is not removed",

@@ -41,8 +41,8 @@ TEST_CASE("credentials are read from the text of proc(5)") {
 }
 
 TEST_CASE("a status without a line, or with a word for a number, is malformed") {
-  for (const std::string_view key : {"Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:",
-                                     "CapBnd:"}) {
+  for (const std::string_view key :
+       {"Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:"}) {
     std::string text(status);
     text.replace(text.find(key), 1, "X");
     test::vector_memory memory;

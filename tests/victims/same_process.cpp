@@ -2,8 +2,8 @@
 // Who a program is before and after: prints each fact as "NAME BEFORE | AFTER", and what signals
 // reached it. Driven by tests/e2e/identity.py and job_control.py, which know what must be the same.
 //
-// Words after the stop file: drop (become an ordinary user first), listen (print signals that come),
-// end=N (exit status), die=N (signal).
+// Words after the stop file: drop (become an ordinary user first), listen (print signals that
+// come), end=N (exit status), die=N (signal).
 #include <grp.h>
 #include <signal.h>
 #include <sys/syscall.h>

@@ -9,7 +9,19 @@
 
 namespace ckpt::options {
 
-enum class id : u8 { name, continues, signal, period, files, identity, verbose, log, seccomp, help, version };
+enum class id : u8 {
+  name,
+  continues,
+  signal,
+  period,
+  files,
+  identity,
+  verbose,
+  log,
+  seccomp,
+  help,
+  version
+};
 
 /// Who reads it: the ckpt command, the agent when a program loads it, an image when it restarts.
 enum reader : u8 { command = 1, agent = 2, restart = 4 };

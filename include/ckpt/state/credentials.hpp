@@ -55,7 +55,7 @@ inline result<void> capture_credentials(format::metadata_builder& out, i32 tid,
                                         std::string_view status) {
   credentials c{};
   c.tid = tid;
-  const auto four = [&](std::string_view key, u32 (&to)[4]) -> result<void> {
+  const auto four = [&](std::string_view key, u32(&to)[4]) -> result<void> {
     proc::cursor at(CKPT_TRY(proc::status_field(status, key)));
     for (u32& id : to) id = at.number<u32>();
     if (at.failed()) return errc::malformed;

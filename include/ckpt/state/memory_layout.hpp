@@ -59,10 +59,10 @@ inline result<void> restore_memory_layout(const memory_layout& m, bytes auxiliar
   map.auxv = reinterpret_cast<u64>(auxiliary_vector.data());
   map.auxv_size = static_cast<u32>(auxiliary_vector.size());
   if (program != nullptr) {
-    const sys::unique_fd fd(sys::openat(sys::abi::at_fdcwd, program,
-                                        sys::abi::o_rdonly | sys::abi::o_cloexec |
-                                            sys::abi::o_nonblock)
-                                .value_or(-1));
+    const sys::unique_fd fd(
+        sys::openat(sys::abi::at_fdcwd, program,
+                    sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock)
+            .value_or(-1));
     map.exe_fd = static_cast<u32>(fd.get());
     if (fd && sys::prctl(sys::abi::pr_set_mm, sys::abi::pr_set_mm_map, &map, sizeof map, 0).ok())
       return {};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What belongs to the process as a whole and is one number: ids (credentials.hpp restores them), umask,
-// personality. And the texts that describe it: program, directory, command line, environment.
+// What belongs to the process as a whole and is one number: ids (credentials.hpp restores them),
+// umask, personality. And the texts that describe it: program, directory, command line,
+// environment.
 #pragma once
 
 #include "ckpt/base/text.hpp"

@@ -70,8 +70,9 @@ inline constexpr u32 mfd_cloexec = 1;
 // signals (asm/signal.h, asm-generic/siginfo.h)
 inline constexpr int signal_count = 64;
 inline constexpr int sig_hup = 1, sig_trap = 5, sig_kill = 9, sig_usr1 = 10, sig_segv = 11,
-                     sig_usr2 = 12, sig_pipe = 13, sig_alrm = 14, sig_chld = 17, sig_cont = 18, sig_stop = 19,
-                     sig_tstp = 20, sig_ttin = 21, sig_ttou = 22, sig_xfsz = 25, sig_vtalrm = 26, sig_prof = 27;
+                     sig_usr2 = 12, sig_pipe = 13, sig_alrm = 14, sig_chld = 17, sig_cont = 18,
+                     sig_stop = 19, sig_tstp = 20, sig_ttin = 21, sig_ttou = 22, sig_xfsz = 25,
+                     sig_vtalrm = 26, sig_prof = 27;
 inline constexpr i32 si_kernel = 0x80;
 inline constexpr u64 sa_nocldstop = 1, sa_siginfo = 4, sa_restorer = 0x04000000,
                      sa_onstack = 0x08000000, sa_restart = 0x10000000, sa_nodefer = 0x40000000;
@@ -197,8 +198,8 @@ struct capabilities {
 inline constexpr int cap_setgid = 6, cap_setuid = 7, cap_setpcap = 8, cap_sys_admin = 21,
                      cap_checkpoint_restore = 40;
 inline constexpr int pr_capbset_read = 23, pr_capbset_drop = 24, pr_cap_ambient = 47,
-                     pr_cap_ambient_is_set = 1, pr_cap_ambient_raise = 2,
-                     pr_cap_ambient_lower = 3, pr_cap_ambient_clear_all = 4, pr_get_keepcaps = 7;
+                     pr_cap_ambient_is_set = 1, pr_cap_ambient_raise = 2, pr_cap_ambient_lower = 3,
+                     pr_cap_ambient_clear_all = 4, pr_get_keepcaps = 7;
 
 // ptrace(2)
 inline constexpr int ptrace_cont = 7, ptrace_detach = 17, ptrace_seize = 0x4206,

@@ -349,14 +349,18 @@ inline result<u32> membarrier(u32 command) {
 inline result<int> clone3(const abi::clone_args& args) {
   return checked<int>(invoke(__NR_clone3, &args, sizeof args));
 }
-inline result<void> unshare(u64 flags) { return checked<void>(invoke(__NR_unshare, flags)); }
+inline result<void> unshare(u64 flags) {
+  return checked<void>(invoke(__NR_unshare, flags));
+}
 inline result<void> mount(const char* source, const char* target, const char* type, u64 flags) {
   return checked<void>(invoke(__NR_mount, source, target, type, flags, 0));
 }
 inline result<void> setpgid(int pid, int group) {
   return checked<void>(invoke(__NR_setpgid, pid, group));
 }
-inline result<int> setsid() { return checked<int>(invoke(__NR_setsid)); }
+inline result<int> setsid() {
+  return checked<int>(invoke(__NR_setsid));
+}
 /// Without `info` the signal is kill(2)'s.
 inline result<void> pidfd_send_signal(int fd, int signal, const abi::siginfo* info) {
   return checked<void>(invoke(__NR_pidfd_send_signal, fd, signal, info, 0));
@@ -384,8 +388,12 @@ inline result<void> getresgid(u32& real, u32& effective, u32& saved) {
   return checked<void>(invoke(__NR_getresgid, &real, &effective, &saved));
 }
 /// They return what was set before, and no error.
-inline u32 setfsuid(u32 id) { return static_cast<u32>(invoke(__NR_setfsuid, id)); }
-inline u32 setfsgid(u32 id) { return static_cast<u32>(invoke(__NR_setfsgid, id)); }
+inline u32 setfsuid(u32 id) {
+  return static_cast<u32>(invoke(__NR_setfsuid, id));
+}
+inline u32 setfsgid(u32 id) {
+  return static_cast<u32>(invoke(__NR_setfsgid, id));
+}
 /// With no room, how many there are.
 inline result<u32> getgroups(u32 room, u32* groups) {
   return checked<u32>(invoke(__NR_getgroups, room, groups));
