@@ -3,7 +3,6 @@
 // and checks at the end that a refused checkpoint has left it alone.
 #include <fcntl.h>
 #include <mqueue.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -24,7 +23,6 @@ static void announce(const char* format, long value) {
   victim::say(text);
 }
 
-static int other_thread;
 
 static int finish_socket(int* pair) {
   char byte = 0;
@@ -36,18 +34,6 @@ static int finish_socket(int* pair) {
 int main(int count, char** values) {
   victim::begin(count, values);
   const std::string kind = count > 2 ? values[2] : "";
-  if (kind == "threads") {
-    pthread_t other;
-    if (pthread_create(&other, nullptr, [](void*) -> void* {
-          while (!victim::stop_requested()) usleep(2000);
-          return &other_thread;
-        }, nullptr) != 0)
-      victim::broken("pthread_create");
-    victim::work_until_stop();
-    void* result = nullptr;
-    if (pthread_join(other, &result) != 0 || result != &other_thread) victim::lost("the thread");
-    return victim::finish();
-  }
   if (kind == "child" || kind == "zombie") {
     pid_t child = fork();
     if (child == 0) {
