@@ -366,6 +366,7 @@ result<void> capture_settings(session& s) {
   const auto processors = state::processor_set::of(0);
   const bool free = processors == s.processors_allowed;
   auto of_thread = state::current_thread_settings(s.thread, s.default_slice);
+  of_thread.runtime_ns = s.own_slice == s.default_slice ? 0 : s.own_slice;
   if (s.deadline_lent)
     of_thread.sched_flags = of_thread.sched_flags & ~sys::abi::sched_flag_reset_on_fork;
   return s.metadata.add(of_thread, free ? bytes() : processors.view());
@@ -494,6 +495,8 @@ result<void> run_helper(session& s) {
   if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 1, 0, 0, 0);
 
   let_deadline_clone(s, true);
+  s.own_slice = state::settings_detail::scheduling_of(0).runtime;
+  state::set_slice(state::short_slice);
   u64 pending = 0;  // before there is a helper whose end could be among it
   (void)sys::rt_sigpending(pending);
   const long starter = start_task(sys::abi::clone_vm | sys::abi::clone_untraced, agent_starter_stack_end,
@@ -552,6 +555,7 @@ result<void> run_helper(session& s) {
   if (adopted) forget_adopted(helper_pid, pending);
   if (s.rseq.address != 0) (void)sys::rseq(s.rseq.address, s.rseq.size, 0, s.rseq.signature);
   (void)sys::prctl(sys::abi::pr_set_ptracer, 0);
+  state::set_slice(s.own_slice == s.default_slice ? 0 : s.own_slice);
   if (s.deadline_lent) let_deadline_clone(s, false);
   if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0, 0, 0, 0);
   if (s.child_subreaper != 0) (void)sys::prctl(sys::abi::pr_set_child_subreaper, 1, 0, 0, 0);

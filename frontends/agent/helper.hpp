@@ -70,6 +70,7 @@ class helper {
   result<void> freeze() {
     s_.processors_allowed = state::processors_allowed();
     s_.default_slice = state::default_slice();
+    state::set_slice(state::short_slice);
     s_.coredump_filter = CKPT_TRY(state::current_coredump_filter());
     const auto stopped = [&]() -> result<void> {
       CKPT_TRY(threads_.stop());

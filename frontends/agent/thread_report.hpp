@@ -67,10 +67,19 @@ class thread_reports {
     vdso_ = find_vdso();
     CKPT_TRY(threads_.for_each([&](thread_slot& t) { return look_at(t); }));
     const auto sent = threads_.for_each([&](thread_slot& t) { return send(t); });
-    // Whoever has been sent comes back, whatever happened to the others.
-    const auto back = threads_.for_each([&](thread_slot& t) {
-      return t.all != nullptr ? bring_back(t) : result<void>();
+    // Whoever has been sent comes back, whatever happened to the others. All at a time: on a busy
+    // machine each waits for a processor.
+    const auto each_sent = [&](auto&& step) {
+      return threads_.for_each([&](thread_slot& t) {
+        return t.all != nullptr ? step(t) : result<void>();
+      });
+    };
+    (void)each_sent([&](thread_slot& t) { return await(t); });
+    (void)each_sent([&](thread_slot& t) -> result<void> {
+      (void)sys::ptrace(sys::abi::ptrace_interrupt, t.tid, 0, 0);
+      return {};
     });
+    const auto back = each_sent([&](thread_slot& t) { return bring_back(t); });
     if (!sent.ok()) return sent;
     return back;
   }
@@ -139,13 +148,16 @@ class thread_reports {
     return {};
   }
 
+  result<void> await(const thread_slot& t) {
+    for (int looks = 0; looks < patience; ++looks) {
+      if (__atomic_load_n(&t.reported, __ATOMIC_ACQUIRE) != 0) break;
+      (void)sys::nanosleep({0, looks < 10 ? 10'000 : 50'000});
+    }
+    return {};
+  }
+
   /// A thread that cannot be put back puts itself back when we end.
   result<void> bring_back(thread_slot& t) {
-    constexpr int patience = 40'000;  // of 50 µs: a busy machine lets threads wait
-    int looks = 0;
-    while (__atomic_load_n(&t.reported, __ATOMIC_ACQUIRE) == 0 && looks++ < patience)
-      (void)sys::nanosleep({0, looks < 10 ? 10'000 : 50'000});
-    (void)sys::ptrace(sys::abi::ptrace_interrupt, t.tid, 0, 0);
     const auto stopped = wait_stopped(t.tid, patience);
     if (stopped.error() == errc::gone) {
       t.held = false;
@@ -214,6 +226,7 @@ class thread_reports {
   }
 
   static constexpr u64 stack_size = 2 * page_size;
+  static constexpr int patience = 40'000;  // looks of 50 µs: a busy machine lets threads wait
 
   session& s_;
   frozen_threads& threads_;
