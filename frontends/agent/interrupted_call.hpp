@@ -306,10 +306,11 @@ inline u64 reissue_interrupted_call(const copied_memory& read, sys::abi::ucontex
 /// The last look before the program goes on in front of a call that is to be made again. A signal
 /// of its own that has come meanwhile would have ended that call; delivered now, it would not, and the
 /// call might wait for it for ever. So the call ends with EINTR after all.
-/// `reissued`: by us, and not by the kernel, which does it for SA_RESTART.
+/// `reissued`: by us, and not by the kernel, which does it for SA_RESTART. `elsewhere` are signals
+/// that another thread will take.
 // Context: signal handler; agent, in restored memory
-inline void end_call_for_own_signal(sys::abi::ucontext& context, bool reissued,
-                                    u64 agents_handler) {
+inline void end_call_for_own_signal(sys::abi::ucontext& context, bool reissued, u64 agents_handler,
+                                    u64 elsewhere = 0) {
   auto& regs = context.uc_mcontext;
   // After a call that was interrupted, rcx still has the address behind it.
   if (!can_be_interrupted(regs.rax) || (!reissued && regs.rcx != regs.rip + 2)) return;
@@ -317,7 +318,7 @@ inline void end_call_for_own_signal(sys::abi::ucontext& context, bool reissued,
   if (!copied_memory()(regs.rip, code, sizeof code) || code[0] != 0x0f || code[1] != 0x05) return;
   u64 pending = 0;
   if (!sys::rt_sigpending(pending).ok()) return;
-  const bool ends = any_handler(pending & ~context.uc_sigmask, agents_handler,
+  const bool ends = any_handler(pending & ~context.uc_sigmask & ~elsewhere, agents_handler,
                                 [&](const sys::abi::kernel_sigaction& action) {
                                   return reissued || (action.flags & sys::abi::sa_restart) == 0;
                                 });

@@ -291,7 +291,17 @@ class threads_restore {
     auto& context = r.frame.context();
     restart_timed_call(context.uc_mcontext);
     end_call_for_own_signal(context, r.saved.flags.has(state::thread_flag::call_made_again),
-                            trigger_entry_);
+                            trigger_entry_, &r == leader_ ? 0 : the_leaders(r));
+  }
+
+  /// A signal to the process is the main thread's where that does not block it (signal(7)).
+  [[nodiscard]] u64 the_leaders(const restored& r) const {
+    if (leader_ == nullptr) return 0;
+    u64 own = 0;
+    image::for_each<state::pending_signal>(metadata_, [&](const state::pending_signal& p, bytes) {
+      if (p.thread == r.saved.tid) own |= u64{1} << (p.signal - 1);
+    });
+    return ~leader_->saved.signal_mask & ~own;
   }
 
   /// The thread gets its users, groups and capabilities back. An image without them comes from a
