@@ -290,7 +290,9 @@ GROUPS = {
         "clock_nanosleep": Peer, "nanosleep_in_place": Peer, "futex_bitset": Peer,
         "futex_waitv": Peer, "syscall_futex": Peer, "syscall_nanosleep": Peer,
         "number_in_register": Peer, "number_on_stack": Peer, "number_far_before": Peer,
-        "number_by_jump": Peer,
+        "number_by_jump": Peer, "epoll_wait": Peer, "epoll_pwait": Peer, "epoll_pwait2": Peer,
+        "read_socket": Peer, "recv": Peer, "recvmsg": Peer, "recvmmsg": Peer, "send": Peer,
+        "write_socket": Peer,
         "semtimedop": IdleSemaphore}),
     "alarm": ("waits_alarm", dict.fromkeys(
         ("pause", "read", "poll", "futex", "nanosleep", "sigwaitinfo", "sigsuspend", "ppoll",
@@ -301,9 +303,8 @@ GROUPS = {
         "semop": Semaphore, "write": Drain, "writev": Drain, "sendfile": Drain, "splice": Drain,
         "flock": Lock, "setlkw": RangeLock, "ofd_setlkw": DescriptionLock}),
     "refused": ("waits_timed", dict.fromkeys(
-        ("epoll_wait", "epoll_pwait", "epoll_pwait2", "read_socket", "recv", "recvmsg", "recvmmsg",
-         "accept", "connect", "send", "write_socket", "mq_timedreceive", "mq_timedsend",
-         "io_getevents", "poll_filtered"), Peer)),
+        ("accept", "connect", "mq_timedreceive", "mq_timedsend", "io_getevents", "poll_filtered"),
+        Peer)),
     "musl": ("waits_musl", dict.fromkeys(
         ("poll", "ppoll", "select", "nanosleep", "clock_nanosleep", "sigtimedwait"), Peer)),
     "child": ("waits_woken", {"wait4": Peer, "waitid": Peer}),
