@@ -9,9 +9,15 @@ namespace victim {
 
 inline constexpr int64_t nap = 60'000'000;  // nanoseconds
 
-// call() waits `nap` and returns whether its answer is the one for a full wait.
+// call() waits `nap` on that clock and returns whether its answer is the one for a full wait. Between
+// a checkpoint and its restart one clock may have gone on and the other not.
 template <class Call>
-void sleep_once(const char* name, Call call) {
+void sleep_once(const char* name, Call call, clockid_t clock = CLOCK_MONOTONIC) {
+  const auto now = [clock] {
+    timespec time{};
+    clock_gettime(clock, &time);
+    return time.tv_sec * int64_t{1'000'000'000} + time.tv_nsec;
+  };
   errno = 0;
   int64_t start = now();
   bool right = call();
