@@ -7,6 +7,7 @@
 
 #include "channel.hpp"
 #include "ckpt/base/text.hpp"
+#include "ckpt/state/credentials.hpp"
 #include "namespaces.hpp"
 
 namespace ckpt::restart {
@@ -59,6 +60,7 @@ class guardian {
       (void)sys::close(ends[0]);
       if (!inner_.send({word::born, {}, 0, 0})) sys::exit_group(0);
       (void)sys::close(inner_.fd());
+      if (birth_.way == way::user_namespace) leave_files_to_user();
       (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &mask_of_program, nullptr);
       return;
     }
@@ -69,6 +71,15 @@ class guardian {
   }
 
  private:
+  /// In its own user namespace the program has every capability over what the user owns: files that
+  /// the user has closed to himself stay closed.
+  static void leave_files_to_user() {
+    constexpr u64 over_files = 0x1f;  // CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID
+    auto sets = state::own_capabilities();
+    sets.effective &= ~over_files;
+    (void)state::credentials_detail::set_capabilities(sets);
+  }
+
   /// What was sent to our group when the guardian was there and the program was not: the guardian
   /// has it, the program has not.
   // Context: the program, all signals blocked

@@ -20,13 +20,17 @@ trigger_entry:
     mov %rsi, %r13
     mov %rdx, %r14
     mov agent_freezes(%rip), %r15d
-1:  mov $1, %eax
+    xor %eax, %eax
+    mov $1, %ecx
+    lock cmpxchg %ecx, agent_busy(%rip)
+    jz 2f
+1:  mov $2, %eax                // somebody waits
     xchg %eax, agent_busy(%rip)
     test %eax, %eax
     jz 2f
     lea agent_busy(%rip), %rdi
-    xor %esi, %esi              // FUTEX_WAIT, while it is 1
-    mov $1, %edx
+    xor %esi, %esi              // FUTEX_WAIT, while it is 2
+    mov $2, %edx
     xor %r10d, %r10d
     mov $202, %eax              // __NR_futex
     syscall
@@ -43,14 +47,17 @@ trigger_entry:
     mov %r15d, %ecx
     call trigger_main
     mov %rbp, %rsp
-    movl $0, agent_busy(%rip)
+    xor %eax, %eax
+    xchg %eax, agent_busy(%rip)
+    cmp $2, %eax                // a call for nobody: a filter of the program's may kill it for that
+    jne 3f
     lea agent_busy(%rip), %rdi
     mov $1, %esi                // FUTEX_WAKE, one
     mov $1, %edx
     xor %r10d, %r10d
     mov $202, %eax
     syscall
-    pop %rbp
+3:  pop %rbp
     ret
 
 // rt_sigaction(2): the kernel returns from the handler to here.

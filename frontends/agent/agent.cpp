@@ -31,6 +31,7 @@ struct agent_state {
   agent::config config;
   agent::output output;
   agent::period period;
+  bool went_on = false;  // the last checkpoint was made to go on
   int home = 0;  // the process that owns the name; a forked child writes NAME.PID
   bool child_told = false;
   u32 generation = 0;
@@ -590,7 +591,8 @@ session& new_session(sys::abi::ucontext& context) {
 constexpr i64 patience_ms[] = {5, 30, 100, 300, 600};
 
 /// Whether the call that the trigger has interrupted is to be made again. `asked` is false when
-/// another thread's checkpoint has met the request meanwhile.
+/// another thread's checkpoint has met the request meanwhile: one that went on does not meet the
+/// request to end.
 bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool asked) {
   auto& me = state_of_agent;
   const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
@@ -599,7 +601,10 @@ bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool
   auto outcome = look_before(s);
   // Before the capture: the image must hold the mended registers too.
   const bool made_again = make_call_again(context, info.si_signo, s.filtered);
-  if (!asked) return made_again;
+  if (!asked && (goes_on || !me.went_on)) return made_again;
+  me.went_on = goes_on;
+  const bool own_period = outcome.ok() && s.program == me.home;
+  if (own_period) me.period.hold();
   const auto attempt = [&] {
     s.made_again = made_again;
     s.goes_on = goes_on;
@@ -614,6 +619,7 @@ bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool
     outcome = look_before(s);
     if (outcome.ok()) outcome = attempt();
   }
+  if (own_period) me.period.go_on();
   if (!outcome.ok()) {
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());

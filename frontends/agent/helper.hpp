@@ -120,7 +120,6 @@ class helper {
   // --- what goes into the metadata ---------------------------------------------------------
   result<void> describe() {
     auto& out = s_.metadata;
-    CKPT_TRY(state::capture_host(out, writer_version));
     CKPT_TRY(out.add(state::this_cpu()));
     CKPT_TRY(describe_process());
     CKPT_TRY(describe_triggering_thread());
@@ -133,7 +132,9 @@ class helper {
     CKPT_TRY(memory_.capture_traps());
     CKPT_TRY(memory_.capture_extents());
     data_size_ = memory_.data_size();
-    return objects_.describe_contents(data_size_);
+    CKPT_TRY(objects_.describe_contents(data_size_));
+    // A clock that goes on from before what a timer had left was asked would make the timer early.
+    return state::capture_host(out, writer_version);
   }
 
   /// Of the triggering thread: the files of a main thread that has ended are empty.

@@ -29,13 +29,18 @@ class period {
       timer_ = -1;
       return;
     }
-    struct {
-      sys::abi::timespec interval, value;
-    } setting;
-    setting.interval = {milliseconds / 1000, i64{milliseconds % 1000} * 1'000'000};
-    setting.value = setting.interval;
-    (void)sys::invoke(__NR_timer_settime, timer_, 0, &setting, 0);
+    go_on(whole());
   }
+  /// A checkpoint takes none of the period. A tick of that time would wait under the number of the
+  /// trigger, and a trigger that somebody sends meanwhile would be merged into it.
+  // Context: signal handler
+  void hold() {
+    const sys::abi::itimerspec stopped{};
+    left_ = {};
+    if (timer_ >= 0) (void)sys::invoke(__NR_timer_settime, timer_, 0, &stopped, &left_);
+  }
+  // Context: signal handler
+  void go_on() { go_on(left_.it_value.tv_sec == 0 && left_.it_value.tv_nsec == 0 ? whole() : left_.it_value); }
   // Context: agent, in restored memory: timers do not survive in the kernel
   void start_again() {
     if (milliseconds_ != 0) start(signal_, milliseconds_);
@@ -49,10 +54,18 @@ class period {
   [[nodiscard]] int timer() const { return timer_; }
 
  private:
+  [[nodiscard]] sys::abi::timespec whole() const {
+    return {milliseconds_ / 1000, i64{milliseconds_ % 1000} * 1'000'000};
+  }
+  void go_on(sys::abi::timespec first) const {
+    if (timer_ >= 0) (void)sys::timer_settime(timer_, 0, {whole(), first});
+  }
+
   static constexpr u64 cookie = 0x636b70742d746d72;
   int timer_ = -1;
   int signal_ = 0;
   u32 milliseconds_ = 0;
+  sys::abi::itimerspec left_{};  // while it is held
 };
 
 }  // namespace ckpt::agent

@@ -25,7 +25,8 @@ def storm(setup, victim):
     session.go_on()
     session.output = b"ready\n"
     session.restart()
-    session.checkpoint()
+    harness.checkpoint_and_continue(session.process, session.image)
+    session.process.kill()
     session.restart()
     session.end(what="from the last image")
 
