@@ -150,7 +150,7 @@ void wait_in_vain(clockid_t clock, const char* name, Wait wait) {
       int error = wait(&time);
       pthread_mutex_unlock(&nobody.mutex);
       return (errno = error) == ETIMEDOUT;
-    });
+    }, clock);
 }
 void timed_real() {
   wait_in_vain(CLOCK_REALTIME, "pthread_cond_timedwait", [](const timespec* time) {

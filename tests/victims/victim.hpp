@@ -90,9 +90,9 @@ inline int finish() {
   return losses == 0 ? 0 : 1;
 }
 
-inline int64_t now() {
+inline int64_t now(clockid_t clock = CLOCK_MONOTONIC) {
   timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
+  clock_gettime(clock, &time);
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 
