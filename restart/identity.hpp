@@ -48,7 +48,8 @@ struct caller {
 
 class identity {
  public:
-  identity(identity_wish wish, bytes metadata) : wish_(wish), caller_(caller::now()) {
+  identity(identity_wish wish, bytes metadata)
+      : wish_(wish), metadata_(metadata), caller_(caller::now()) {
     const auto process = image::first<state::process>(metadata);
     const auto host = image::first<state::host>(metadata);
     birth_.number = process.pid;
@@ -71,7 +72,7 @@ class identity {
         return settle(fresh, "as asked for");
       case identity_wish::keep:
         if (is_same) return settle(same, "");
-        if (attempt(keep)) return {};
+        if (threads_are_free() && attempt(keep)) return {};
         return why.refuse("cannot keep process number ", birth_.number, ": ", reason_.view(),
                           " (--identity=namespace or new)");
       case identity_wish::name_space:
@@ -84,7 +85,7 @@ class identity {
     if (is_same) return settle(same, "");
     const bool admin = caller_.can(sys::abi::cap_sys_admin);
     if (admin || caller_.can(sys::abi::cap_checkpoint_restore)) {
-      if (attempt(keep)) return {};
+      if (threads_are_free() && attempt(keep)) return {};
       if (admin && attempt(pid_namespace)) return {};
     } else if (caller_.permitted != 0) {
       note("a namespace would take capabilities away");
@@ -107,6 +108,25 @@ class identity {
     line_.append("goes on as process ").append(sys::getpid()).append(", not ");
     line_.append(birth_.number).append(": ").append(because);
     return {};
+  }
+
+  /// The threads are made when memory is back; by then it is too late for another way. Whoever has
+  /// one of their numbers for an instant only is waited for.
+  bool threads_are_free() {
+    i32 taken = 0;
+    int tries = 0;
+    image::for_each<state::thread>(metadata_, [&](const state::thread& t, bytes) {
+      while (taken == 0 && t.tid != birth_.number &&
+             sys::kill(t.tid, 0).error() != errc::no_process) {
+        if (++tries > 50) taken = t.tid;
+        else (void)sys::nanosleep({0, 1'000'000});
+      }
+    });
+    if (taken == 0) return true;
+    fixed_text<100> text;
+    text.append("another process has ").append(taken).append(", the number of a thread");
+    note(text.view());
+    return false;
   }
 
   void note(std::string_view text) {
@@ -206,6 +226,7 @@ class identity {
   }
 
   identity_wish wish_;
+  bytes metadata_;
   caller caller_;
   birth birth_;
   fixed_text<200> reason_;

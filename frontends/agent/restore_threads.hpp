@@ -230,6 +230,12 @@ class threads_restore {
       args.set_tid_size = 1;
     }
     long made = start_thread(&args, sizeof args, &main_of, &r);
+    // The numbers were free when the restart began. A process that has taken one since may be gone
+    // in an instant.
+    for (; made == -static_cast<long>(errc::exists) && keeps_number && waits_ < 200; ++waits_) {
+      (void)sys::nanosleep({0, 1'000'000});
+      made = start_thread(&args, sizeof args, &main_of, &r);
+    }
     if (made < 0 && keeps_number) {
       lost_("the number of a thread", static_cast<errc>(-made));
       args.set_tid = args.set_tid_size = 0;
@@ -335,6 +341,7 @@ class threads_restore {
   u32 recent_ = 0;
   u32 started_ = 0;
   u32 last_steps_ = 0;
+  u32 waits_ = 0;
   alignas(state::signal_frame::alignment) std::byte room_for_one_[20 * 1024];
 };
 

@@ -157,6 +157,43 @@ def taken(setup):
             raise harness.Failure(f"stderr {process.stderr()!r}")
 
 
+def take_number(number):
+    """A process with that number, which does nothing."""
+    wanted = ctypes.c_int(number)
+    # struct clone_args: exit_signal is its fifth word, set_tid and set_tid_size the ninth and tenth
+    args = (ctypes.c_uint64 * 10)(0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1)
+    made = harness.LIBC.syscall(435, args, ctypes.sizeof(args))
+    if made == 0:
+        harness.LIBC.close_range(0, ~0, 0)
+        harness.LIBC.pause()
+        os._exit(0)
+    expect("the number that was taken", made, number)
+
+
+def thread_taken(setup):
+    """The number of a thread is another's: found before there is a process that lacks it."""
+    if setup.drops or not is_root():
+        raise harness.Skip("needs root")
+    session = harness.Session(setup)
+    process = session.start(session.victim("threads_epoll"))
+    numbers = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
+    session.checkpoint()
+    other = max(numbers)
+    take_number(other)
+    try:
+        session.refused("the number of a thread", str(other), "thread", "--identity=",
+                        options=["--identity=keep"])
+        said = f".*number.* again, in a namespace .*{other}, the number of a thread.*\n"
+        process = session.restart("-v")
+        session.stop()
+        expect("status", process.wait(), 0)
+        if not re.fullmatch(said, process.stderr()):
+            raise harness.Failure(f"stderr {process.stderr()!r}")
+    finally:
+        os.kill(other, signal.SIGKILL)
+        os.waitpid(other, 0)
+
+
 def words_that_mean_nothing(setup):
     session = frozen(setup)
     session.refused("--identity=old", "means nothing", options=["--identity=old"])
@@ -442,8 +479,8 @@ def damaged(setup):
 
 def body(setup):
     cases = [(case.__name__, lambda case=case: case(setup)) for case in (
-        best_way, namespace, fresh, keep, taken, words_that_mean_nothing, namespaces_off,
-        other_groups, dropped_user, root_image_by_user, endings, signals_arrive, storm,
+        best_way, namespace, fresh, keep, taken, thread_taken, words_that_mean_nothing,
+        namespaces_off, other_groups, dropped_user, root_image_by_user, endings, signals_arrive, storm,
         trigger_passes, stop_and_continue, killed, pipes_end, copies, damaged)]
     harness.run_cases(setup, cases)
 

@@ -215,8 +215,8 @@ class Ffmpeg(Program):
 
 class Stockfish(Program):
     """The bench of a chess engine, with one thread that searches beside the one that reads
-    commands: moves, depths and numbers of nodes, without times. With more, the search depends on
-    their timing."""
+    commands: moves, depths and numbers of nodes, without times and what it says only after three
+    seconds of a search. With more, the search depends on their timing."""
 
     name, scale, exponent = "stockfish", 11, 0.2
     noisy = True
@@ -228,6 +228,7 @@ class Stockfish(Program):
         return [self.path, "bench", "16", "1", str(scale)]
 
     def printed(self, stdout):
+        stdout = re.sub(rb"info depth \d+ currmove .*\n", b"", stdout)
         return re.sub(rb" (nps|time|hashfull) \d+", b"", stdout)
 
 

@@ -24,9 +24,11 @@ def storm(setup, victim):
     # The last image is as good as the first.
     session.go_on()
     session.output = b"ready\n"
-    session.restart()
-    harness.checkpoint_and_continue(session.process, session.image)
-    session.process.kill()
+    again = session.restart()
+    # What is in the image goes on after a checkpoint, as the program did.
+    harness.checkpoint_and_continue(again, session.image, "checkpoint of the restarted program")
+    harness.check_image(setup, session.image)
+    again.kill()
     session.restart()
     session.end(what="from the last image")
 

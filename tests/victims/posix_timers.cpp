@@ -5,7 +5,7 @@
 // Fidelity: timers | timer_create: ids, clocks, notification, value, what remains, interval | kept
 // Fidelity: timers | overrun of the last signal (timer_getoverrun) | kept
 // Fidelity: timers | expirations behind a signal that waits | kept
-// Fidelity: timers | overrun of the last signal while the next one waits; overruns of clocks of processor time or longer than this machine is up | lost, the last two with a line
+// Fidelity: timers | overrun of the last signal while the next one waits; overruns of clocks of processor time or longer than this machine is up | lost, the last with a line
 // Fidelity: timers | a timer with an absolute time (TIMER_ABSTIME) | kept with loss: due after the time that remained
 #include <signal.h>
 #include <sys/syscall.h>

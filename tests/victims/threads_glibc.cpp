@@ -5,6 +5,7 @@
 //
 // Fidelity: thread | mutexes held and waited for: normal, recursive, error-checking, adaptive, robust (EOWNERDEAD arrives), priority-inheriting, priority-protecting, shared | kept
 // Fidelity: thread | conditions, barriers, read-write locks, semaphores, pthread_join, keys, pthread_cancel (deferred and asynchronous), pthread_once | kept
+// Fidelity: thread | destructors on the way when a thread of a static program is cancelled in a wait with a time limit that the checkpoint fell into: the unwinder of such a program does not know code of the agent | lost
 #include <semaphore.h>
 
 #include <vector>
@@ -263,11 +264,13 @@ void add_cancelled() {
                          sem_wait(&semaphore);
                          lost("a sem_wait that is cancelled ends");
                        })});
+#ifndef VICTIM_STATIC  // see the last line of Fidelity
   to_cancel.push_back({"cancelled in nanosleep", cancellable([] {
                          const timespec hour{3600, 0};
                          nanosleep(&hour, nullptr);
                          lost("a nanosleep that is cancelled ends");
                        })});
+#endif
   to_cancel.push_back({"cancelled in pthread_cond_wait", cancellable([] {
                          pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
                          pthread_cond_t condition = PTHREAD_COND_INITIALIZER;

@@ -162,7 +162,8 @@ inline void note_pending(captured_timer& captured, const sys::abi::siginfo& info
 /// Lets a timer run on with the overrun of its last signal, or fire at once when its signal was
 /// waiting. To set a timer resets its overrun, so one that has an overrun is started in the past
 /// and the signal that this gives is taken. Then the signal must be blocked and no other of its
-/// number be queued.
+/// number be queued. A clock of processor time has no past after a restart: such a timer of a busy
+/// thread nearly always has an overrun, and goes on without.
 // Context: all signals blocked, all others frozen
 inline result<void> start_posix_timer(const posix_timer& t) {
   using namespace timer_detail;
@@ -171,10 +172,8 @@ inline result<void> start_posix_timer(const posix_timer& t) {
     return set_due_before(t.id, t.clock, -t.due_ns, t.interval_ns);
   const bool has_overrun =
       t.overrun > 0 && t.interval_ns > 0 && (t.notify & sys::abi::sigev_none) == 0;
-  if (!has_overrun || is_cpu_clock(t.clock)) {
-    CKPT_TRY(sys::timer_settime(t.id, 0, {timespec_of(t.interval_ns), timespec_of(t.due_ns)}));
-    return has_overrun ? result<void>(errc::invalid) : result<void>();
-  }
+  if (!has_overrun || is_cpu_clock(t.clock))
+    return sys::timer_settime(t.id, 0, {timespec_of(t.interval_ns), timespec_of(t.due_ns)});
   CKPT_TRY(set_due_before(t.id, t.clock, (i64{t.overrun} + 1) * t.interval_ns - t.due_ns,
                           t.interval_ns));
   sys::abi::siginfo info{};
