@@ -39,9 +39,9 @@ template <class Visitor>
 result<void> for_each_thread(std::string_view proc, Visitor&& visit) {
   fixed_text<64> path;
   path.append(proc).append("/task");
-  const sys::unique_fd dir(CKPT_TRY(
-      sys::openat(sys::abi::at_fdcwd, path.c_str(),
-                  sys::abi::o_rdonly | sys::abi::o_directory | sys::abi::o_cloexec)));
+  const sys::unique_fd dir(
+      CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path.c_str(),
+                           sys::abi::o_rdonly | sys::abi::o_directory | sys::abi::o_cloexec)));
   char buffer[4096];
   for (;;) {
     const u64 got = CKPT_TRY(sys::getdents64(dir.get(), buffer, sizeof buffer));
@@ -124,21 +124,25 @@ class frozen_threads {
   }
 
   result<void> meet(int outer) {
-    thread_slot& t = *new (CKPT_TRY(s_.arena.take_aligned(sizeof(thread_slot), alignof(thread_slot))).data())
+    thread_slot& t =
+        *new (CKPT_TRY(s_.arena.take_aligned(sizeof(thread_slot), alignof(thread_slot))).data())
             thread_slot;
     t.outer_tid = outer;
     t.tid = CKPT_TRY(number_inside(outer));
     t.next = nullptr;
-    if (last_ != nullptr) last_->next = &t;
-    else first_ = &t;
+    if (last_ != nullptr)
+      last_->next = &t;
+    else
+      first_ = &t;
     last_ = &t;
     if (t.tid == s_.thread) return {};
     const auto seized = sys::ptrace(sys::abi::ptrace_seize, t.tid, 0, 0);
     if (!seized.ok()) {
       if (!is_zombie(outer))
-        return has_ended(t) ? result<void>()
-                            : result<void>(s_.why.explain(seized.error(), "cannot stop thread ",
-                                                          t.tid, " by ptrace (not permitted here)"));
+        return has_ended(t)
+                   ? result<void>()
+                   : result<void>(s_.why.explain(seized.error(), "cannot stop thread ", t.tid,
+                                                 " by ptrace (not permitted here)"));
       if (t.tid == s_.program) leader_gone_ = true;
       return {};
     }
@@ -197,7 +201,8 @@ class frozen_threads {
       }
       if (outcome.ok()) continue;
       s_.stuck = t->tid;
-      return s_.why.refuse("thread ", t->tid, " does not stop (inside vfork, or in a call that "
+      return s_.why.refuse("thread ", t->tid,
+                           " does not stop (inside vfork, or in a call that "
                            "nothing interrupts); try again when it has come back");
     }
     return {};
@@ -213,7 +218,8 @@ class frozen_threads {
     if (!listed.ok())
       return s_.why.explain(listed.error(), "cannot list the threads in ", s_.proc.view(), "/task");
     if (count > 1)
-      return s_.why.refuse("the program has ", count, " threads and is traced by a debugger, so they "
+      return s_.why.refuse("the program has ", count,
+                           " threads and is traced by a debugger, so they "
                            "cannot be stopped; let the debugger go of it first");
     return {};
   }

@@ -50,7 +50,10 @@ class threads_restore {
   };
 
   threads_restore(const image::handover& h, bytes metadata, const agent_calls& agent)
-      : h_(h), metadata_(metadata), lost_(agent.lost), fail_(agent.fail),
+      : h_(h),
+        metadata_(metadata),
+        lost_(agent.lost),
+        fail_(agent.fail),
         trigger_entry_(agent.trigger_entry) {}
 
   /// Memory for `count` threads and their frames; with one thread, only for it.
@@ -79,8 +82,9 @@ class threads_restore {
       r.owner = this;
       r.saved = saved;
       r.frame = state::signal_frame(
-          mutable_bytes(reinterpret_cast<std::byte*>(frames_.begin + count_ * each + n * frame_size),
-                        frame_size),
+          mutable_bytes(
+              reinterpret_cast<std::byte*>(frames_.begin + count_ * each + n * frame_size),
+              frame_size),
           layout_);
       state::begin_frame(r.frame, saved);
       if (saved.tid == leader) leader_ = &r;
@@ -185,22 +189,21 @@ class threads_restore {
   /// What the image says of each, in one pass over it.
   result<void> collect(report& why) {
     result<void> outcome;
-    image::for_each<state::extended_state>(
-        metadata_, [&](const state::extended_state& x, bytes raw) {
-          restored* r = with_tid(x.tid);
-          if (r == nullptr || !outcome.ok()) return;
-          if (!state::add_component(r->frame, x.component, raw).ok())
-            outcome = why.refuse("state component ", x.component.get(),
-                                 " does not fit this processor");
-        });
-    image::for_each<state::thread_settings>(
-        metadata_, [&](const state::thread_settings& s, bytes affinity) {
-          if (restored* r = with_tid(s.tid); r != nullptr) {
-            r->settings = s;
-            r->affinity = affinity;
-            r->has_settings = true;
-          }
-        });
+    image::for_each<state::extended_state>(metadata_, [&](const state::extended_state& x,
+                                                          bytes raw) {
+      restored* r = with_tid(x.tid);
+      if (r == nullptr || !outcome.ok()) return;
+      if (!state::add_component(r->frame, x.component, raw).ok())
+        outcome = why.refuse("state component ", x.component.get(), " does not fit this processor");
+    });
+    image::for_each<state::thread_settings>(metadata_,
+                                            [&](const state::thread_settings& s, bytes affinity) {
+                                              if (restored* r = with_tid(s.tid); r != nullptr) {
+                                                r->settings = s;
+                                                r->affinity = affinity;
+                                                r->has_settings = true;
+                                              }
+                                            });
     image::for_each<state::credentials>(metadata_, [&](const state::credentials& c, bytes groups) {
       if (restored* r = with_tid(c.tid); r != nullptr) {
         r->credentials = c;
@@ -315,10 +318,10 @@ class threads_restore {
   // Context: the thread in question, all signals blocked
   void give_up_privileges(const restored& r) {
     const state::credentials_bound bound{h_.capabilities, h_.own_user_namespace != 0};
-    const auto outcome = state::restore_credentials(
-        r.credentials, r.groups, bound, [&](std::string_view what, errc error) {
-          if (h_.verbose != 0) lost_(what, error);
-        });
+    const auto outcome = state::restore_credentials(r.credentials, r.groups, bound,
+                                                    [&](std::string_view what, errc error) {
+                                                      if (h_.verbose != 0) lost_(what, error);
+                                                    });
     if (outcome.ok()) return;
     report why;
     (void)why.explain(outcome.error(), "cannot become user ", r.credentials.effective_uid.get(),

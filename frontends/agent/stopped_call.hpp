@@ -69,8 +69,10 @@ inline void make_stopped_call_again(const copied_memory& read, thread_slot& t) {
   } else if (!go_on_with_timed_call(read, c)) {
     u64 number = t.live.orig_rax;
     if (number == __NR_restart_syscall) number = interrupted_number(read, c);
-    if (number == not_found) c.rax = static_cast<u64>(-4);
-    else with_limit(c, number);
+    if (number == not_found)
+      c.rax = static_cast<u64>(-4);
+    else
+      with_limit(c, number);
   }
   take_back(t.image, c);
 }

@@ -26,8 +26,7 @@ inline void registers_of(const thread_slot& slot, state::thread& t) {
   t.alternate_stack = slot.alternate_stack.ss_sp;
   t.alternate_stack_size = slot.alternate_stack.ss_size;
   // SS_ONSTACK is a report, not a setting.
-  t.alternate_stack_flags =
-      static_cast<u32>(slot.alternate_stack.ss_flags & ~sys::abi::ss_onstack);
+  t.alternate_stack_flags = static_cast<u32>(slot.alternate_stack.ss_flags & ~sys::abi::ss_onstack);
 }
 
 /// Runs in each thread.
@@ -70,9 +69,8 @@ class thread_reports {
     // Whoever has been sent comes back, whatever happened to the others. All at a time: on a busy
     // machine each waits for a processor.
     const auto each_sent = [&](auto&& step) {
-      return threads_.for_each([&](thread_slot& t) {
-        return t.all != nullptr ? step(t) : result<void>();
-      });
+      return threads_.for_each(
+          [&](thread_slot& t) { return t.all != nullptr ? step(t) : result<void>(); });
     };
     (void)each_sent([&](thread_slot& t) { return await(t); });
     (void)each_sent([&](thread_slot& t) -> result<void> {
@@ -107,10 +105,10 @@ class thread_reports {
     for (const int shared : {sys::abi::kcmp_files, sys::abi::kcmp_fs}) {
       const auto order = sys::kcmp(s_.thread, t.tid, shared, 0, 0);
       if (order.ok() && *order != 0)
-        return s_.why.refuse("thread ", t.tid, " has ",
-                             shared == sys::abi::kcmp_fs ? "a working directory"
-                                                         : "a table of descriptors",
-                             " of its own (unshare(2)), which cannot be saved");
+        return s_.why.refuse(
+            "thread ", t.tid, " has ",
+            shared == sys::abi::kcmp_fs ? "a working directory" : "a table of descriptors",
+            " of its own (unshare(2)), which cannot be saved");
     }
     if (auto r = sys::ptrace(sys::abi::ptrace_getsigmask, t.tid, sizeof t.mask, &t.mask); !r.ok())
       return explain(r.error(), t);
@@ -195,9 +193,9 @@ class thread_reports {
   /// The mapping that AT_SYSINFO_EHDR leads to, as long as its program headers say.
   range find_vdso() const {
     u64 entries[128] = {};
-    const sys::unique_fd auxv(sys::openat(sys::abi::at_fdcwd, "/proc/self/auxv",
-                                          sys::abi::o_rdonly | sys::abi::o_cloexec)
-                                  .value_or(-1));
+    const sys::unique_fd auxv(
+        sys::openat(sys::abi::at_fdcwd, "/proc/self/auxv", sys::abi::o_rdonly | sys::abi::o_cloexec)
+            .value_or(-1));
     sys::linux_files kernel;
     if (!auxv) return {};
     (void)sys::read_up_to(kernel, auxv.get(), std::as_writable_bytes(std::span(entries, 126)));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // One thread of the frozen program, as the helper holds it: what ptrace tells of it, and what only
-// the thread can tell of itself. It lies in the arena, where the thread finds it as well: should the
-// helper die while the thread is reporting, the thread goes back to its place by itself.
+// the thread can tell of itself. It lies in the arena, where the thread finds it as well: should
+// the helper die while the thread is reporting, the thread goes back to its place by itself.
 #pragma once
 
 #include "ckpt/state/x86_64/signal_frame.hpp"

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+//
+// What the agent remembers from its loading to the end of the program, through every image and
+// restart.
+#pragma once
+
+#include "config.hpp"
+#include "output.hpp"
+#include "period.hpp"
+#include "session.hpp"
+#include "symbols.hpp"
+
+namespace ckpt::agent {
+
+/// Everything the agent remembers from one checkpoint to the next. It is part of the image, so a
+/// restarted program has the same configuration.
+struct agent_state {
+  agent::config config;
+  agent::output output;
+  agent::period period;
+  bool went_on = false;  // the last checkpoint was made to go on
+  int home = 0;          // the process that owns the name; a forked child writes NAME.PID
+  bool child_told = false;
+  u32 generation = 0;
+  range frames;  // from which the threads of a restart have returned to the program
+};
+inline constinit agent_state state_of_agent{};
+static_assert(sizeof(session) <= 32 * 1024, "the room agent.S keeps for it");
+// In memory that no image contains: it changes while the image is written.
+inline session& current() {
+  return *reinterpret_cast<session*>(agent_session_room);
+}
+
+inline void say(std::string_view text) {
+  state_of_agent.output.line(text, state_of_agent.config.log.view());
+}
+
+}  // namespace ckpt::agent

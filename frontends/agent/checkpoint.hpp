@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+//
+// The second entry: the trigger has come. Looks whether a checkpoint may begin, makes the helper by
+// way of the starter, and takes turns with it.
+#pragma once
+
+#include "capture_self.hpp"
+#include "helper.hpp"
+#include "interrupted_call.hpp"
+#include "timed_call.hpp"
+
+namespace ckpt::agent {
+
+// Context: helper
+inline void helper_main(void*) {
+  (void)sys::prctl(sys::abi::pr_set_name, "ckpt-helper");
+  // Until somebody has waited for us, which may take long, a number that is the program's own would
+  // be in use by our group and session, and a restart could not have it.
+  (void)sys::setsid();
+  alignas(helper) std::byte room[sizeof(helper)];
+  auto* h = new (room) helper(current(), state_of_agent.generation);
+  h->run();
+  sys::exit_group(0);
+}
+
+constexpr int not_started = -1;
+
+/// Makes the helper and waits for leave to end: the helper is then nobody's child but init's.
+// Context: starter, a process that shares the program's memory for an instant
+inline void starter_main(void*) {
+  const u64 flags = sys::abi::clone_vm | sys::abi::clone_untraced | sys::abi::clone_parent_settid |
+                    sys::abi::clone_child_cleartid;
+  const long made = start_task(flags, agent_helper_stack_end, &current().helper, &current().helper,
+                               &helper_main, nullptr);
+  if (made < 0) {
+    current().start_error = static_cast<errc>(-made);
+    __atomic_store_n(&current().helper, 0, __ATOMIC_RELEASE);
+  }
+  (void)sys::futex_wake(reinterpret_cast<u32*>(&current().helper), 1);
+  (void)current().turn.wait_for(phase::self_capture, [] { return current().helper_alive(); });
+  sys::exit(0);
+}
+
+/// Reads what decides whether a checkpoint may begin at all, with calls that every filter knows.
+// Context: signal handler
+inline result<void> look_before(session& s) {
+  char text[8192];
+  const auto status = read_text("/proc/thread-self/status", text);
+  if (!status.ok())
+    return s.why.explain(status.error(),
+                         "cannot read /proc/thread-self/status (is /proc mounted?)");
+  s.program = proc::status_process(*status).value_or(0);  // for the line
+  s.filtered = proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp;
+  if (s.filtered)
+    return s.why.refuse(
+        "the program is under seccomp, and its filter may kill it during a "
+        "checkpoint (CKPT_SECCOMP=try tries all the same)");
+  s.program = sys::getpid();
+  s.thread = sys::gettid();
+  s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));
+  s.traced = proc::status_tracer(*status).value_or(0) != 0;
+  s.umask = proc::status_umask(*status).value_or(022);
+  char link[32];
+  const auto size = sys::readlinkat(sys::abi::at_fdcwd, "/proc/self", link, sizeof link);
+  if (!size.ok()) return s.why.explain(size.error(), "cannot read the link /proc/self");
+  s.proc.clear();
+  s.proc.append("/proc/").append(std::string_view(link, *size));
+  s.outer_pid.clear();
+  s.outer_pid.append(std::string_view(link, *size));
+  s.outer_pid_number = static_cast<int>(parse_number(s.outer_pid.view()).value_or(0));
+  const auto task = sys::readlinkat(sys::abi::at_fdcwd, "/proc/thread-self", link, sizeof link);
+  if (!task.ok()) return s.why.explain(task.error(), "cannot read the link /proc/thread-self");
+  s.self.clear();
+  const std::string_view of_task(link, *task);
+  s.self.append("/proc/").append(of_task);
+  s.outer_thread =
+      static_cast<int>(parse_number(of_task.substr(of_task.rfind('/') + 1)).value_or(0));
+  return {};
+}
+
+inline void choose_name(session& s) {
+  s.final_name.clear();
+  s.final_name.append(state_of_agent.config.name.view());
+  if (s.program != state_of_agent.home) {
+    s.final_name.append('.').append(s.outer_pid.view());
+    if (!state_of_agent.child_told) {
+      fixed_text<1400> line;
+      line.append("process ")
+          .append(s.outer_pid.view())
+          .append(" is a child of the one that owns ");
+      line.append(quoted{state_of_agent.config.name.view()}).append(" and writes ");
+      line.append(quoted{s.final_name.view()});
+      say(line.view());
+      state_of_agent.child_told = true;
+    }
+  }
+  name_temporary(s);
+}
+
+/// The program never had this child: neither its end nor the signal of it may be seen.
+// Context: triggering thread, all signals blocked
+inline void forget_adopted(int helper, u64 pending_before) {
+  (void)sys::wait4(helper, nullptr, sys::abi::w_all);
+  constexpr u64 child_signal = u64{1} << (sys::abi::sig_chld - 1);
+  sys::abi::siginfo info{};
+  if ((pending_before & child_signal) == 0) (void)sys::rt_sigtimedwait(child_signal, info, {0, 0});
+}
+
+/// A thread of SCHED_DEADLINE may make no other task unless that one starts without the deadline.
+// Context: triggering thread
+inline void let_deadline_clone(session& s, bool leave) {
+  constexpr u32 sched_deadline = 6;
+  sys::abi::sched_attr a{};
+  if (!sys::sched_getattr(0, a, sizeof a).ok() || a.policy != sched_deadline) return;
+  const bool set = (a.flags & sys::abi::sched_flag_reset_on_fork) != 0;
+  if (leave == set) return;
+  a.flags ^= sys::abi::sched_flag_reset_on_fork;
+  s.deadline_lent = leave && sys::sched_setattr(0, a).ok();
+  if (!leave) (void)sys::sched_setattr(0, a);
+}
+
+/// Every thread has long returned to the program from the frames of a restart.
+// Context: triggering thread, all others frozen
+inline void note_freeze() {
+  ++agent_freezes;
+  auto& frames = state_of_agent.frames;
+  if (!frames.empty()) (void)sys::munmap(frames.begin, frames.length());
+  frames = {};
+}
+
+/// Whether the helper could be made; afterwards it works or has said why not.
+// Context: signal handler, on the agent's stack
+inline result<void> run_helper(session& s) {
+  if (auto r = s.arena.reserve(); !r.ok())
+    return s.why.explain(r.error(), "cannot reserve working memory");
+  s.metadata = format::metadata_builder(s.arena.bottom());
+  // The helper must not become the child of a program that adopts orphans.
+  (void)sys::prctl(sys::abi::pr_get_child_subreaper, &s.child_subreaper, 0, 0, 0);
+  if (s.child_subreaper != 0) (void)sys::prctl(sys::abi::pr_set_child_subreaper, 0, 0, 0, 0);
+  s.dumpable = state::current_setting(sys::abi::pr_get_dumpable);
+  if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 1, 0, 0, 0);
+
+  let_deadline_clone(s, true);
+  s.own_slice = state::settings_detail::scheduling_of(0).runtime;
+  state::set_slice(state::short_slice);
+  u64 pending = 0;  // before there is a helper whose end could be among it
+  (void)sys::rt_sigpending(pending);
+  const long starter =
+      start_task(sys::abi::clone_vm | sys::abi::clone_untraced, agent_starter_stack_end, nullptr,
+                 nullptr, &starter_main, nullptr);
+  int helper_pid = 0;
+  auto outcome = [&]() -> result<void> {
+    if (starter < 0)
+      return s.why.explain(static_cast<errc>(-starter), "cannot start the helper process");
+    while (__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE) == not_started) {
+      const sys::abi::timespec bound{0, 1'000'000};
+      (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), static_cast<u32>(not_started),
+                            &bound);
+      // A starter that was killed has made none, or its number is there by now.
+      const auto ended =
+          sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all | sys::abi::w_nohang);
+      if (!ended.ok() || *ended == 0) continue;
+      int none = not_started;
+      __atomic_compare_exchange_n(&s.helper, &none, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
+    if (!s.helper_alive() && s.turn.get() == phase::starting) {
+      (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
+      if (s.start_error == errc::none)
+        return s.why.refuse("the helper process died (out of memory, or killed)");
+      return s.why.explain(s.start_error,
+                           "cannot start the helper process (a limit on processes, RLIMIT_NPROC?)");
+    }
+    helper_pid = s.helper;
+    (void)sys::prctl(sys::abi::pr_set_ptracer, helper_pid);  // EINVAL where there is no Yama
+    s.turn.set(phase::freezing);
+    const bool frozen = s.turn.wait_for(phase::self_capture, [&] { return s.helper_alive(); });
+    // Nothing else runs now, so nobody else can wait for the starter.
+    (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
+    if (s.stuck != 0) return errc::busy;
+    if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
+    if (s.good) note_freeze();
+    if (s.good)
+      if (auto r = capture_self(); !r.ok()) {
+        s.good = false;
+        (void)s.why.explain(r.error(), "cannot capture the thread");
+      }
+    s.turn.set(phase::writing);
+    if (!s.turn.wait_for(phase::done, [&] { return s.helper_alive(); })) {
+      sweep_after_helper(s);
+      return s.why.refuse("the helper process died (out of memory, or killed)");
+    }
+    if (!s.good) return errc::refused;
+    return {};
+  }();
+  // The helper holds the other threads until this one has ended the process.
+  if (outcome.ok() && !s.goes_on) return outcome;
+  const bool adopted = helper_pid > 0 && helper_is_child(helper_pid);
+  while (starter > 0 && s.helper_alive()) {
+    const sys::abi::timespec bound{0, 5'000'000};
+    const u32 now = static_cast<u32>(__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE));
+    if (now != 0) (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), now, &bound);
+  }
+  if (adopted) forget_adopted(helper_pid, pending);
+  if (s.rseq.address != 0) (void)sys::rseq(s.rseq.address, s.rseq.size, 0, s.rseq.signature);
+  (void)sys::prctl(sys::abi::pr_set_ptracer, 0);
+  state::set_slice(s.own_slice == s.default_slice ? 0 : s.own_slice);
+  if (s.deadline_lent) let_deadline_clone(s, false);
+  if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0, 0, 0, 0);
+  if (s.child_subreaper != 0) (void)sys::prctl(sys::abi::pr_set_child_subreaper, 1, 0, 0, 0);
+  s.arena.release();
+  return outcome;
+}
+
+/// True when the registers are mended so that the call which the trigger interrupted is made again.
+// Context: signal handler
+inline bool make_call_again(sys::abi::ucontext& context, int trigger, bool filtered) {
+  auto& regs = context.uc_mcontext;
+  if (static_cast<i64>(regs.rax) != -4 /* EINTR */) return false;
+  const copied_memory read(filtered);
+  if (go_on_with_timed_call(read, regs)) return true;
+  const u64 number =
+      reissue_interrupted_call(read, context, trigger, reinterpret_cast<u64>(&trigger_entry));
+  // A filter that may kill for anything unusual is not asked whether memory may be written so.
+  if (number != not_found && !filtered)
+    (void)make_timed_call(read, number, regs, timed_detail::room_for_frame(context));
+  return number != not_found;
+}
+
+inline session& new_session(sys::abi::ucontext& context) {
+  auto& s = *new (static_cast<void*>(agent_session_room)) session{};
+  s.helper = not_started;
+  s.context = &context;
+  s.try_filtered = state_of_agent.config.try_seccomp;
+  return s;
+}
+
+/// How long to wait for a thread that did not stop, from one try to the next.
+constexpr i64 patience_ms[] = {5, 30, 100, 300, 600};
+
+/// Whether the call that the trigger has interrupted is to be made again. `asked` is false when
+/// another thread's checkpoint has met the request meanwhile: one that went on does not meet the
+/// request to end.
+inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool asked) {
+  auto& me = state_of_agent;
+  const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
+                                              : me.config.continues;
+  auto& s = new_session(context);
+  auto outcome = look_before(s);
+  // Before the capture: the image must hold the mended registers too.
+  const bool made_again = make_call_again(context, info.si_signo, s.filtered);
+  if (!asked && (goes_on || !me.went_on)) return made_again;
+  me.went_on = goes_on;
+  const bool own_period = outcome.ok() && s.program == me.home;
+  if (own_period) me.period.hold();
+  const auto attempt = [&] {
+    s.made_again = made_again;
+    s.goes_on = goes_on;
+    choose_name(s);
+    return run_helper(s);
+  };
+  if (outcome.ok()) outcome = attempt();
+  for (const i64 wait : patience_ms) {
+    if (s.stuck == 0) break;
+    (void)sys::nanosleep({0, wait * 1'000'000});
+    new_session(context);
+    outcome = look_before(s);
+    if (outcome.ok()) outcome = attempt();
+  }
+  if (own_period) me.period.go_on();
+  if (!outcome.ok()) {
+    fixed_text<1600> line;
+    line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
+    line.append("; the program goes on");
+    say(line.view());
+    return made_again;
+  }
+  if (me.config.verbose) {
+    fixed_text<1600> line;
+    const u64 ms =
+        (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) - s.started_ns) /
+        1'000'000;
+    line.append("checkpoint ").append(quoted{s.final_name.view()}).append(", ");
+    line.append(s.image_size).append(" bytes, ").append(ms).append(" ms");
+    say(line.view());
+  }
+  if (!goes_on) sys::exit_group(0);
+  return made_again;
+}
+
+}  // namespace ckpt::agent
