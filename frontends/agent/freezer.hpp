@@ -12,7 +12,8 @@
 namespace ckpt::agent {
 
 /// Waits for the next stop of a seized thread, for at most `patience` looks of about 50 µs after
-/// `spins` at once: its status. errc::gone when the thread has ended, errc::busy when it does not stop.
+/// `spins` at once: its status. errc::gone when the thread has ended, errc::busy when it does not
+/// stop.
 // Context: helper
 inline result<int> wait_for_stop(int tid, int patience, int spins = 0) {
   for (int tries = -spins; tries < patience; ++tries) {

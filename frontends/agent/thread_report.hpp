@@ -165,8 +165,8 @@ class thread_reports {
   /// the gate through which it came back from a restart, whose memory goes now. It goes by single
   /// steps: let run, it might start another thread, and interrupted at once it would not move.
   result<void> pass_on(thread_slot& t) {
-    // A call of the vDSO has a hundred instructions. On a busy machine it may begin again and again,
-    // because the clock it reads ticks between two steps; then it is saved as it stands.
+    // A call of the vDSO has a hundred instructions. On a busy machine it may begin again and
+    // again, because the clock it reads ticks between two steps; then it is saved as it stands.
     constexpr int most_steps = 600;
     for (int steps = 0;; ++steps) {
       if (auto r = get_registers(t, sys::abi::nt_prstatus, &t.live, sizeof t.live); !r.ok())
