@@ -30,6 +30,7 @@ def storm(setup, victim):
     harness.checkpoint_and_continue(again, session.image, "checkpoint of the restarted program")
     harness.check_image(setup, session.image)
     again.kill()
+    session.output += again.out.all()
     session.restart()
     session.end(what="from the last image")
 
