@@ -118,8 +118,10 @@ class identity {
     image::for_each<state::thread>(metadata_, [&](const state::thread& t, bytes) {
       while (taken == 0 && t.tid != birth_.number &&
              sys::kill(t.tid, 0).error() != errc::no_process) {
-        if (++tries > 50) taken = t.tid;
-        else (void)sys::nanosleep({0, 1'000'000});
+        if (++tries > 50)
+          taken = t.tid;
+        else
+          (void)sys::nanosleep({0, 1'000'000});
       }
     });
     if (taken == 0) return true;

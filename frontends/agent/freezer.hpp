@@ -11,24 +11,36 @@
 
 namespace ckpt::agent {
 
-/// Waits until a seized thread stands still, for at most `patience` looks of about 50 µs. A signal
-/// that is on its way to the thread is delivered first: left out, it would be lost.
-/// errc::gone when the thread has ended, errc::busy when it does not stop.
+/// Waits for the next stop of a seized thread, for at most `patience` looks of about 50 µs after
+/// `spins` at once: its status. errc::gone when the thread has ended, errc::busy when it does not
+/// stop.
 // Context: helper
-inline result<void> wait_stopped(int tid, int patience) {
-  for (int tries = 0; tries < patience; ++tries) {
+inline result<int> wait_for_stop(int tid, int patience, int spins = 0) {
+  for (int tries = -spins; tries < patience; ++tries) {
     int status = 0;
     const auto got = sys::wait4(tid, &status, sys::abi::w_all | sys::abi::w_nohang);
     if (!got.ok() && got.error() != errc::interrupted) return errc::gone;
     if (got.ok() && *got == tid) {
       if ((status & 0xff) != 0x7f) return errc::gone;
-      if (status >> 16 == sys::abi::ptrace_event_stop) return {};
-      (void)sys::ptrace(sys::abi::ptrace_cont, tid, 0, status >> 8 & 0xff);
-      continue;
+      return status;
     }
-    (void)sys::nanosleep({0, tries < 4 ? 10'000 : 50'000});
+    if (tries >= 0) (void)sys::nanosleep({0, tries < 4 ? 10'000 : 50'000});
   }
   return errc::busy;
+}
+inline int signal_of_stop(int status) {
+  return status >> 8 & 0xff;
+}
+
+/// Waits until an interrupted thread stands still. A signal that is on its way to the thread is
+/// delivered first: left out, it would be lost.
+// Context: helper
+inline result<void> wait_stopped(int tid, int patience) {
+  for (;;) {
+    const int status = CKPT_TRY(wait_for_stop(tid, patience));
+    if (status >> 16 == sys::abi::ptrace_event_stop) return {};
+    (void)sys::ptrace(sys::abi::ptrace_cont, tid, 0, signal_of_stop(status));
+  }
 }
 /// 50 ms: a thread inside vfork(2) would hold everything for as long as its child likes.
 inline constexpr int patience_to_stop = 1000;
@@ -95,6 +107,13 @@ class frozen_threads {
     for (thread_slot* t = first_; t != nullptr; t = t->next)
       if (t->held) CKPT_TRY(visit(*t));
     return {};
+  }
+
+  /// One that has ended although it had been stopped: killed, or let on for a step.
+  void forget(thread_slot& t) {
+    leader_gone_ = leader_gone_ || t.tid == s_.program;
+    t.held = false;
+    --alive_;
   }
 
   /// A thread that is not let go would stand still until we end: so we do.

@@ -98,6 +98,7 @@ class thread_reports {
 
   result<void> look_at(thread_slot& t) {
     CKPT_TRY(pass_on(t));
+    if (!t.held) return {};
     constexpr u64 code_of_64_bits = 0x33;
     if (t.live.cs != code_of_64_bits)
       return s_.why.refuse("thread ", t.tid, " is running 32-bit code, which cannot be saved");
@@ -170,23 +171,39 @@ class thread_reports {
     return {};
   }
 
-  /// Two places a thread must have left, which takes less than a microsecond: the vDSO, which reads
-  /// the kernel's pages beside it, and the gate through which it came back from a restart, whose
-  /// memory goes now.
+  /// Two places a thread must have left: the vDSO, which reads the kernel's pages beside it, and
+  /// the gate through which it came back from a restart, whose memory goes now. It goes by single
+  /// steps: let run, it might start another thread, and interrupted at once it would not move.
   result<void> pass_on(thread_slot& t) {
-    for (int tries = 0;; ++tries) {
+    // A call of the vDSO has a hundred instructions. On a busy machine it may begin again and
+    // again, because the clock it reads ticks between two steps; then it is saved as it stands.
+    constexpr int most_steps = 600;
+    for (int steps = 0;; ++steps) {
       if (auto r = get_registers(t, sys::abi::nt_prstatus, &t.live, sizeof t.live); !r.ok())
         return explain(r.error(), t);
       const bool at_gate = gate_.contains(t.live.rip);
-      if ((!vdso_.contains(t.live.rip) || tries == 200) && !at_gate) return {};
-      (void)sys::ptrace(sys::abi::ptrace_cont, t.tid, 0, 0);
-      (void)sys::ptrace(sys::abi::ptrace_interrupt, t.tid, 0, 0);
-      const auto stopped = wait_stopped(t.tid, patience_to_stop);
-      if (stopped.ok()) continue;
+      if (!vdso_.contains(t.live.rip) && !at_gate) return {};
+      if (steps == most_steps && !at_gate) return {};
+      const auto stepped = steps < most_steps ? step(t) : result<void>(errc::busy);
+      if (stepped.ok()) continue;
+      if (stepped.error() == errc::gone) {
+        threads_.forget(t);
+        return {};
+      }
       t.held = false;
-      if (stopped.error() == errc::gone) return {};
       s_.stuck = t.tid;
       return s_.why.refuse("thread ", t.tid, " does not stop");
+    }
+  }
+
+  /// One instruction further; to the first one of a handler when a signal comes before.
+  static result<void> step(thread_slot& t) {
+    constexpr int spins = 200;
+    for (int signal = 0;;) {
+      (void)sys::ptrace(sys::abi::ptrace_singlestep, t.tid, 0, signal);
+      const int status = CKPT_TRY(wait_for_stop(t.tid, patience_to_stop, spins));
+      signal = signal_of_stop(status);
+      if (signal == sys::abi::sig_trap || status >> 16 != 0) return {};
     }
   }
 

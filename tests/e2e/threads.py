@@ -3,6 +3,7 @@
 """Programs with threads under many checkpoints, one as soon as the other is there, and a thread inside
 vfork, which nothing can stop while its child lives: a line, and a checkpoint once it has ended."""
 
+import re
 import sys
 
 import harness
@@ -29,8 +30,30 @@ def storm(setup, victim):
     harness.checkpoint_and_continue(again, session.image, "checkpoint of the restarted program")
     harness.check_image(setup, session.image)
     again.kill()
+    session.output += again.out.all()
     session.restart()
     session.end(what="from the last image")
+
+
+def out_of_vdso(setup):
+    """Of the threads that are always in and out of the vDSO, hardly one is saved inside it."""
+    session = harness.Session(setup)
+    process = session.start(session.victim("threads_vdso"), "-c")
+    process.wait_armed()
+    with open(f"/proc/{process.pid}/maps") as maps:
+        begin, end = (int(word, 16) for line in maps if line.endswith("[vdso]\n")
+                      for word in line.split()[0].split("-"))
+    inside = 0
+    for _ in range(10):
+        harness.checkpoint_and_continue(process, session.image)
+        _, text, _ = setup.run([setup.readckpt, "--json", session.image], session.cwd)
+        places = [int(word, 16) for word in re.findall(r'"rip": "(0x[0-9a-f]+)"', text)]
+        if len(places) != 5:
+            raise harness.Failure(f"{len(places)} threads in the image")
+        inside += sum(begin <= place < end for place in places)
+    if inside > 4:
+        raise harness.Failure(f"{inside} of 50 threads were saved inside the vDSO")
+    session.end()
 
 
 def inside_vfork(setup, *options):
@@ -60,6 +83,7 @@ def body(setup):
     harness.run_cases(setup, [
         *((f"{STORM} checkpoints: {victim}", lambda victim=victim: storm(setup, victim))
           for victim in MOVING),
+        ("out of the vDSO", lambda: out_of_vdso(setup)),
         ("inside vfork", lambda: inside_vfork(setup)),
         ("inside vfork, -c", lambda: inside_vfork(setup, "-c")),
     ])

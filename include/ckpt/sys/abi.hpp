@@ -202,11 +202,12 @@ inline constexpr int pr_capbset_read = 23, pr_capbset_drop = 24, pr_cap_ambient 
                      pr_cap_ambient_clear_all = 4, pr_get_keepcaps = 7;
 
 // ptrace(2)
-inline constexpr int ptrace_cont = 7, ptrace_detach = 17, ptrace_seize = 0x4206,
-                     ptrace_interrupt = 0x4207, ptrace_listen = 0x4208, ptrace_peeksiginfo = 0x4209,
-                     ptrace_getsigmask = 0x420a, ptrace_getregset = 0x4204,
-                     ptrace_setregset = 0x4205, ptrace_setsigmask = 0x420b,
-                     ptrace_get_rseq_configuration = 0x420f, ptrace_event_stop = 128;
+inline constexpr int ptrace_cont = 7, ptrace_singlestep = 9, ptrace_detach = 17,
+                     ptrace_seize = 0x4206, ptrace_interrupt = 0x4207, ptrace_listen = 0x4208,
+                     ptrace_peeksiginfo = 0x4209, ptrace_getsigmask = 0x420a,
+                     ptrace_getregset = 0x4204, ptrace_setregset = 0x4205,
+                     ptrace_setsigmask = 0x420b, ptrace_get_rseq_configuration = 0x420f,
+                     ptrace_event_stop = 128;
 inline constexpr int nt_prstatus = 1, nt_x86_xstate = 0x202;  // elf.h
 struct user_regs {  // sys/user.h, struct user_regs_struct
   u64 r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs,
