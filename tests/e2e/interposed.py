@@ -36,7 +36,7 @@ ERRNOS = {
     "tee": ("EINTR", "EAGAIN", "ENOMEM"), "poll": ("EINTR", "ENOMEM"), "close_range": ("ENOMEM",),
     "mmap": ("ENOMEM", "EAGAIN"), "munmap": (), "mremap": ("ENOMEM",),
     "mprotect": ("ENOMEM",), "madvise": ("EINTR", "ENOMEM", "EAGAIN"), "mlock2": ("ENOMEM",),
-    "process_vm_readv": ("ENOMEM", "EPERM"), "rt_sigpending": (), "rt_sigprocmask": (),
+    "process_vm_readv": ("ENOMEM", "EPERM"), "process_vm_writev": ("EPERM",), "rt_sigpending": (), "rt_sigprocmask": (),
     "rt_sigqueueinfo": ("EAGAIN", "EPERM"), "rt_tgsigqueueinfo": ("EAGAIN", "EPERM"),
     "rt_sigtimedwait": ("EINTR",), "clone": ("EAGAIN", "ENOMEM", "EINTR"), "wait4": ("EINTR",),
     "waitid": ("EINTR",), "ptrace": ("EPERM", "EIO", "ESRCH"), "kcmp": ("EPERM", "ENOSYS"),

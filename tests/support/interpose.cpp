@@ -58,7 +58,7 @@ constexpr call calls[] = {
     CALL(dup3),          CALL(ioctl),         CALL(umask),         CALL(chdir),
     CALL(pipe2),         CALL(tee),           CALL(poll),          CALL(close_range),
     CALL(mmap),          CALL(munmap),        CALL(mremap),        CALL(mprotect),
-    CALL(madvise),       CALL(brk),           CALL(mlock2),        CALL(process_vm_readv),
+    CALL(madvise),       CALL(brk),           CALL(mlock2),        CALL(process_vm_readv), CALL(process_vm_writev),
     CALL(rt_sigaction),  CALL(rt_sigprocmask), CALL(rt_sigpending), CALL(rt_sigqueueinfo),
     CALL(rt_tgsigqueueinfo), CALL(rt_sigtimedwait), CALL(sigaltstack), CALL(clone),
     CALL(wait4),         CALL(waitid),        CALL(ptrace),        CALL(prctl),

@@ -103,6 +103,8 @@ int main(int count, char** values) {
   const bool guards = madvise(guarded + page, page, guard_install) == 0;
   unsigned char* executable = shared(page);
   mprotect(executable, page, PROT_READ | PROT_EXEC);
+  // What was mapped last may have gone into it.
+  const bool hole = victim::mapping_of(first + 21 * page).end == 0;
   victim::work_until_stop();
 
   expect_shared("first", first, "rw-s");
@@ -111,7 +113,7 @@ int main(int count, char** values) {
   expect_shared("inside", inside, "r--s");
   expect_shared("hidden", hidden, "---s");
   expect_shared("executable", executable, "r-xs");
-  if (victim::mapping_of(first + 21 * page).end != 0 &&
+  if (hole && victim::mapping_of(first + 21 * page).end != 0 &&
       victim::mapping_of(first + 21 * page).permissions == "rw-s")
     victim::lost("the hole in the first mapping");
   victim::expect_filled("first", first, 20 * page, 1);
