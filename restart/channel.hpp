@@ -38,15 +38,22 @@ class channel_end {
   explicit channel_end(int fd) : fd_(fd) {}
   [[nodiscard]] int fd() const { return fd_; }
 
+  /// False when the other end is gone. A kernel short of memory is asked again: a message that is
+  /// lost would leave somebody waiting for ever.
   bool send(const message& m) const {
-    const auto sent = sys::sendto(fd_, &m, sizeof m, sys::abi::msg_nosignal);
-    return sent.ok() && *sent == sizeof m;
+    for (int tries = 0; tries < patience; ++tries) {
+      const auto sent = sys::sendto(fd_, &m, sizeof m, sys::abi::msg_nosignal);
+      if (sent.ok()) return *sent == sizeof m;
+      if (sent.error() == gone_away) return false;
+      (void)sys::nanosleep({0, 1'000'000});
+    }
+    return false;
   }
 
   /// False at the end of the stream, and with `wait` false when there is nothing yet. `sender` is
   /// 0 where the kernel has not named one.
   bool receive(message& m, bool wait = true, int* sender = nullptr) const {
-    for (;;) {
+    for (int tries = 0;;) {
       struct {
         sys::abi::cmsghdr head;
         sys::abi::ucred who;
@@ -60,6 +67,10 @@ class channel_end {
       const auto got = sys::recvmsg(fd_, h,
                                     sys::abi::msg_cmsg_cloexec | (wait ? 0 : sys::abi::msg_dontwait));
       if (!got.ok() && got.error() == errc::interrupted) continue;
+      if (!got.ok() && got.error() != errc::again && ++tries < patience) {
+        (void)sys::nanosleep({0, 1'000'000});
+        continue;
+      }
       if (sender != nullptr)
         *sender = control.head.cmsg_type == sys::abi::scm_credentials ? control.who.pid : 0;
       return got.ok() && *got == sizeof m;
@@ -67,6 +78,8 @@ class channel_end {
   }
 
  private:
+  static constexpr int patience = 1000;
+  static constexpr errc gone_away{32};  // EPIPE
   int fd_ = -1;
 };
 

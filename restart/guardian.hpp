@@ -108,14 +108,14 @@ class guardian {
     (void)sys::chdir("/");
     // As long as nobody waits for the program, its number is not another's: the stand-in takes
     // hold of it first.
-    message go{};
-    if (!inner_.receive(go)) stand_in_is_gone(program);
+    wait_for_go(program, fd);
     bool alive = true;
     for (;;) {
       int status = 0;
       for (;;) {
         const auto got = sys::wait4(
             -1, &status, wait_untraced | wait_continued | sys::abi::w_all | sys::abi::w_nohang);
+        if (!got.ok() && got.error() == errc::interrupted) continue;
         if (!got.ok() && !alive) sys::exit_group(0);  // the last orphan has gone
         if (!got.ok() || *got == 0) break;
         if (*got != program) continue;
@@ -133,7 +133,7 @@ class guardian {
         (void)sys::close(inner_.fd());
         wake[1].fd = -1;
       }
-      (void)sys::poll(wake, 2, -1);
+      (void)sys::poll(wake, 2, patience(fd));
       sys::abi::siginfo taken{};
       if ((wake[0].revents & sys::abi::poll_in) != 0)
         (void)sys::rt_sigtimedwait(child, taken, {0, 0});
@@ -148,6 +148,31 @@ class guardian {
       }
     }
   }
+
+  /// A program that has ended before it could say that it is there would be waited for by both of us.
+  /// To a stand-in that has heard of it, this message says nothing.
+  void wait_for_go(int program, int signals) const {
+    for (bool told = false;;) {
+      sys::abi::siginfo seen{};
+      if (!told && sys::waitid(sys::abi::p_pid, program, seen,
+                               sys::abi::w_exited | sys::abi::w_nowait | sys::abi::w_nohang)
+                       .ok() &&
+          seen.si_signo != 0) {
+        (void)inner_.send({word::failed, step::channel, static_cast<u32>(errc::gone), 0});
+        told = true;
+      }
+      sys::abi::pollfd wake[2] = {{told ? -1 : signals, sys::abi::poll_in, 0},
+                                  {inner_.fd(), sys::abi::poll_in, 0}};
+      (void)sys::poll(wake, 2, told ? -1 : patience(signals));
+      if (wake[1].revents == 0) continue;
+      message go{};
+      if (!inner_.receive(go)) stand_in_is_gone(program);
+      return;
+    }
+  }
+
+  /// Without a descriptor that tells of children, they are looked for.
+  static constexpr int patience(int signals) { return signals < 0 ? 10 : -1; }
 
   /// It has been killed. The end of a namespace's first process ends all others.
   [[noreturn]] void stand_in_is_gone(int program) const {

@@ -121,8 +121,11 @@ inline void let_deadline_clone(session& s, bool leave) {
 
 /// Every thread has long returned to the program from the frames of a restart.
 // Context: triggering thread, all others frozen
-inline void note_freeze() {
+inline void note_freeze(const session& s) {
   ++agent_freezes;
+  // Stepping a thread makes a SIGTRAP that the program ignores one by default.
+  if (s.trap_action.handler == sys::abi::sig_ign)
+    (void)sys::rt_sigaction(sys::abi::sig_trap, &s.trap_action, nullptr);
   auto& frames = state_of_agent.frames;
   if (!frames.empty()) (void)sys::munmap(frames.begin, frames.length());
   frames = {};
@@ -141,6 +144,7 @@ inline result<void> run_helper(session& s) {
   if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 1, 0, 0, 0);
 
   let_deadline_clone(s, true);
+  (void)sys::rt_sigaction(sys::abi::sig_trap, nullptr, &s.trap_action);
   s.own_slice = state::settings_detail::scheduling_of(0).runtime;
   state::set_slice(state::short_slice);
   u64 pending = 0;  // before there is a helper whose end could be among it
@@ -178,7 +182,7 @@ inline result<void> run_helper(session& s) {
     (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
     if (s.stuck != 0) return errc::busy;
     if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
-    if (s.good) note_freeze();
+    if (s.good) note_freeze(s);
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
         s.good = false;

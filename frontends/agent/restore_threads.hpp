@@ -27,13 +27,21 @@ namespace ckpt::agent {
 inline void mend_thread_id(const state::thread& t, int tid) {
   if (t.tid == tid) return;
   constexpr u64 musl_tid = 48;  // struct pthread of musl 1.2: the int behind the canary
-  const copied_memory read;
+  // A container's filter may know no process_vm_readv; the file shows the same memory.
+  const auto read = [](u64 at, void* to, u64 size) {
+    return copied_memory()(at, to, size) || copied_memory(true)(at, to, size);
+  };
   const auto mend = [&](u64 at) {
     i32 cached = 0;
     if (at == 0 || !read(at, &cached, sizeof cached) || cached != t.tid) return;
     const sys::abi::iovec from{reinterpret_cast<u64>(&tid), sizeof tid};
     const sys::abi::iovec to{at, sizeof tid};
-    (void)sys::process_vm_writev(sys::gettid(), from, to);
+    if (sys::process_vm_writev(sys::gettid(), from, to).ok()) return;
+    const sys::unique_fd file(sys::openat(sys::abi::at_fdcwd, "/proc/thread-self/mem",
+                                          sys::abi::o_wronly | sys::abi::o_cloexec)
+                                  .value_or(-1));
+    if (file && sys::lseek(file.get(), static_cast<i64>(at), 0 /* SEEK_SET */).ok())
+      (void)sys::write(file.get(), &tid, sizeof tid);
   };
   mend(t.clear_child_tid);
   u64 self = 0;

@@ -36,7 +36,7 @@ ERRNOS = {
     "tee": ("EINTR", "EAGAIN", "ENOMEM"), "poll": ("EINTR", "ENOMEM"), "close_range": ("ENOMEM",),
     "mmap": ("ENOMEM", "EAGAIN"), "munmap": (), "mremap": ("ENOMEM",),
     "mprotect": ("ENOMEM",), "madvise": ("EINTR", "ENOMEM", "EAGAIN"), "mlock2": ("ENOMEM",),
-    "process_vm_readv": ("ENOMEM", "EPERM"), "rt_sigpending": (), "rt_sigprocmask": (),
+    "process_vm_readv": ("ENOMEM", "EPERM"), "process_vm_writev": ("EPERM",), "rt_sigpending": (), "rt_sigprocmask": (),
     "rt_sigqueueinfo": ("EAGAIN", "EPERM"), "rt_tgsigqueueinfo": ("EAGAIN", "EPERM"),
     "rt_sigtimedwait": ("EINTR",), "clone": ("EAGAIN", "ENOMEM", "EINTR"), "wait4": ("EINTR",),
     "waitid": ("EINTR",), "ptrace": ("EPERM", "EIO", "ESRCH"), "kcmp": ("EPERM", "ENOSYS"),
@@ -46,6 +46,10 @@ ERRNOS = {
     "nanosleep": ("EINTR",), "getrandom": ("EINTR", "EAGAIN"), "memfd_create": ("ENOMEM", "EMFILE"),
     "setitimer": (), "getitimer": (), "rt_sigaction": (), "uname": (), "umask": (), "brk": (),
     "execve": ("ENOMEM", "EACCES"),
+    "clone3": ("EAGAIN", "ENOMEM", "EPERM", "ENOSYS", "EEXIST", "EINVAL"),
+    "unshare": ("EPERM", "ENOSPC"), "mount": ("EPERM",), "socketpair": ("EMFILE", "ENOBUFS"),
+    "setsockopt": ("ENOMEM",), "sendto": ("ENOBUFS", "ENOMEM"), "recvmsg": ("EINTR", "ENOMEM"),
+    "signalfd4": ("EMFILE", "ENOMEM"), "pidfd_send_signal": ("EPERM",), "capset": ("EPERM",),
 }
 SHORT = ("read", "pread64", "readv", "write", "pwrite64", "writev")
 # The registers of the moment are another at each checkpoint.
@@ -186,7 +190,7 @@ def plan(setup, calls, full, count):
     """Pairs of call and fault: all of them, or a sample in which every kind of call occurs."""
     seen = dict.fromkeys(rest[0] for rest in calls)
     # The first call of a restart is the test's own: it starts the image.
-    seen.pop("program:execve:0", None)
+    seen.pop("started:execve:0", None)
     calls = [call for call in seen if call.split(":")[1] not in WAITS or call.endswith(":0")]
     pairs = [f"{call} {fault}" for call in calls for fault in faults_for(call, full)]
     if full or len(pairs) <= count:
@@ -327,16 +331,24 @@ def checkpoint_faults(setup):
         raise harness.Failure(f"{len(failures)} faults, the first: {failures[0]}")
 
 
-def restart_once(setup, cwd, fault):
-    """One restart with a fault: "went on" or "refused"."""
-    # The calls of the program itself; the ways to a number of its own are in identity.py.
-    process = Interposed(setup, ["./image.ckpt", "--identity=new"], cwd)
+def restart_once(setup, cwd, fault, words):
+    """One restart with a fault: "went on" or "refused"; no process of it is left."""
+    process = Interposed(setup, ["./image.ckpt", *words], cwd)
     how = process.go(CONTINUE, fault)
     if how == "hang":
         raise harness.Failure(f"{fault}: hangs\n" + harness.describe(process.program))
     status = process.wait()
     out, err = (reader.all().decode(errors="replace") for reader in (process.out, process.err))
     calls = list(process.calls)
+    end = time.monotonic() + 3
+    while process.left_behind() and time.monotonic() < end:
+        time.sleep(0.005)
+    if process.left_behind():
+        left = "left behind: " + harness.describe(process.left_behind()[0])
+        for pid in process.left_behind():
+            harness.kill_quietly(pid)
+        process.close()
+        raise harness.Failure(f"{fault}: status {status}, {err!r}, {left}")
     process.close()
     if status == 0 and out == "ok\n" and not err:
         return "went on", calls
@@ -346,20 +358,24 @@ def restart_once(setup, cwd, fault):
     return "refused", calls
 
 
-def restart_faults(setup):
+def restart_faults(setup, *words):
+    """With no words the way to its process number comes first: a stand-in and a guardian."""
     session = harness.Session(setup, "restart")
     session.start(session.victim("everything"))
     session.checkpoint()
     session.stop()
     kept = {name: (session.cwd / name).read_bytes() for name in ("log", "guarded")}
-    how, calls = restart_once(setup, session.cwd, "none")
+    how, calls = restart_once(setup, session.cwd, "none", words)
     if how != "went on":
         raise harness.Failure("the restart without a fault")
+    roles = {rest[0].split(":")[0] for rest in calls}
+    if roles != ({"started"} if words else {"started", "guardian", "program"}):
+        raise harness.Failure(f"not the way that was meant: the calls are of {roles}")
     pairs = plan(setup, calls, setup.options.full, 120)
     outcomes, failures, begun = {"went on": 0, "refused": 0}, [], time.monotonic()
     for fault in pairs:
         try:
-            outcomes[restart_once(setup, session.cwd, fault)[0]] += 1
+            outcomes[restart_once(setup, session.cwd, fault, words)[0]] += 1
             for name, content in kept.items():
                 if (session.cwd / name).read_bytes() != content:
                     raise harness.Failure(f"{fault}: the file {name} has changed")
@@ -514,6 +530,7 @@ def body(setup):
     harness.run_cases(setup, [
         ("faults of a checkpoint", lambda: checkpoint_faults(setup)),
         ("faults of a restart", lambda: restart_faults(setup)),
+        ("faults of a restart as another process", lambda: restart_faults(setup, "--identity=new")),
         ("deaths at a call", lambda: deaths(setup)),
         ("an image is run at once", lambda: run_at_once(setup)),
         ("death while the disk is slow", lambda: slow_disk(setup)),

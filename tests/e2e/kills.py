@@ -7,6 +7,7 @@ by readers of its pipes, by whoever waits for its locks. 30 kills, or 200 with -
 
 import fcntl
 import os
+import re
 import statistics
 import sys
 import threading
@@ -160,6 +161,45 @@ class Kills:
         self.session.end(output=b"ready\nok\n", stderr=self.said)
 
 
+def family_of(pid):
+    """A process and what it has started, directly and further down."""
+    return [pid] + [below for child in harness.children_of(pid) for below in family_of(child)]
+
+
+def kills_of_a_restart(setup, count):
+    """Stand-in, guardian or program dies at a random moment of a restart: the program goes on another
+    way, or nobody is left."""
+    session = harness.Session(setup, "restart")
+    session.start(session.script("ready()\nwait()\nos.write(1, b'ok\\n')\n"))
+    session.checkpoint()
+    outcomes = {}
+    for number in range(count):
+        session.go_on()
+        process = session.restart(armed=False)
+        if number % 4 == 0:
+            process.wait_armed()
+        time.sleep(setup.random.uniform(0, 0.012))
+        family = family_of(process.pid)
+        struck = family[min(number // 4 % 3, len(family) - 1)]
+        harness.kill_quietly(struck)
+        if not process.ended(0.5):
+            session.stop()
+        status, out, err = process.wait(10), process.out.all(), process.stderr()
+        label = f"process {family.index(struck) + 1} of {len(family)} killed: {status} {out!r} {err!r}"
+        if (status, out, err) not in ((-9, b"", ""), (0, b"ok\n", "")):
+            raise harness.Failure(label)
+        end = time.monotonic() + 3
+        while left := [pid for pid in family[1:] if re.search(
+                r"^State:\s*[^ZX\s]", harness.read_proc(pid, "status"), re.M)]:
+            if time.monotonic() > end:
+                raise harness.Failure(f"{label}; left:\n" + harness.describe(left[0]))
+            time.sleep(0.005)
+        setup.check_nothing_left()
+        key = (family.index(struck) + 1, len(family), status)
+        outcomes[key] = outcomes.get(key, 0) + 1
+    print(f"kills of a restart, as (who, of how many, status): {outcomes}")
+
+
 def body(setup):
     setup.random.seed(setup.seed)
     count = 200 if setup.options.full else 30
@@ -171,6 +211,7 @@ def body(setup):
         run.kill(who, setup.random.uniform(0, took * 1.05))
     run.good()
     run.end()
+    kills_of_a_restart(setup, 2 * count)
     spread = {what: (statistics.median(ms), max(ms)) for what, ms in run.late.items()}
     print(f"a checkpoint takes {took * 1000:.0f} ms; deaths, and whether while the file was there: "
           f"{run.hits}")

@@ -12,7 +12,7 @@
 //   quit              kills the program
 // FAULT is `none`, or a call and what to do at it:
 //   ROLE:CALL:K errno NUMBER | short | kill program|helper|both | hold MS program|helper|none
-// ROLE: program, starter, helper, hasher. K counts that call of that role from 0. `hold` keeps the
+// ROLE: program, starter, helper, hasher; in a restart started, guardian, program. K counts that call of that role from 0. `hold` keeps the
 // call waiting while the one named is killed.
 // Answers: `call ROLE:CALL:K PID ARGUMENTS... [what was done]`, `killed WHO NANOSECONDS`, and at the
 // end `end returned`, `end died STATUS` or `end hang ROLE:CALL:K`. A call that the test has not asked
@@ -58,7 +58,7 @@ constexpr call calls[] = {
     CALL(dup3),          CALL(ioctl),         CALL(umask),         CALL(chdir),
     CALL(pipe2),         CALL(tee),           CALL(poll),          CALL(close_range),
     CALL(mmap),          CALL(munmap),        CALL(mremap),        CALL(mprotect),
-    CALL(madvise),       CALL(brk),           CALL(mlock2),        CALL(process_vm_readv),
+    CALL(madvise),       CALL(brk),           CALL(mlock2),        CALL(process_vm_readv), CALL(process_vm_writev),
     CALL(rt_sigaction),  CALL(rt_sigprocmask), CALL(rt_sigpending), CALL(rt_sigqueueinfo),
     CALL(rt_tgsigqueueinfo), CALL(rt_sigtimedwait), CALL(sigaltstack), CALL(clone),
     CALL(wait4),         CALL(waitid),        CALL(ptrace),        CALL(prctl),
@@ -68,6 +68,9 @@ constexpr call calls[] = {
     CALL(getitimer),     CALL(setitimer),     CALL(timer_create),  CALL(timer_settime),
     CALL(timer_delete),  CALL(memfd_create),  CALL(statx),         CALL(setpriority),
     CALL(sched_setattr), CALL(sched_setaffinity), CALL(ioprio_set), CALL(syncfs),
+    CALL(clone3),        CALL(unshare),       CALL(mount),         CALL(socketpair),
+    CALL(setsockopt),    CALL(sendto),        CALL(recvmsg),       CALL(signalfd4),
+    CALL(pidfd_send_signal), CALL(capset),
     CALL(rt_sigreturn),  // the way back into the program
 };
 #undef CALL
@@ -145,7 +148,7 @@ class supervisor {
     }
     if (!dead_) kill(program_, SIGKILL);
     for (const auto& [tid, role] : roles_)
-      if (role == "helper") kill(tid, SIGKILL);
+      if (role == "helper" || role == "guardian" || role == "program") kill(tid, SIGKILL);
     return 0;
   }
 
@@ -174,7 +177,9 @@ class supervisor {
     if (fault_.action == "kill") words >> fault_.who;
     if (fault_.action == "hold") words >> fault_.number >> fault_.who;
     roles_.clear();
-    roles_[program_] = "program";
+    restart_ = number == SIGCONT;
+    // Until there is a guardian, whoever was started may still be the one to become the program.
+    roles_[program_] = restart_ ? "started" : "program";
     counts_.clear();
     starter_seen_ = false;
     last_ = "?";
@@ -209,7 +214,9 @@ class supervisor {
     const auto known = roles_.find(tid);
     if (known != roles_.end()) return known->second;
     std::string role = "hasher";
-    if (group_of(tid) == tid) role = starter_seen_ ? "helper" : "starter";
+    if (restart_) {
+      role = starter_seen_ ? "program" : "guardian";
+    } else if (group_of(tid) == tid) role = starter_seen_ ? "helper" : "starter";
     starter_seen_ = true;
     return roles_[tid] = role;
   }
@@ -242,7 +249,7 @@ class supervisor {
     const auto& role = role_of(tid);
     if (n.data.nr == __NR_rt_sigreturn) {
       answer(n.id, 0, 0, true);
-      if (role == "program") end("returned");
+      if (role == "program" || (restart_ && role == "started")) end("returned");
       return;
     }
     const std::string base = role + ":" + name_of(n.data.nr);
@@ -358,7 +365,8 @@ class supervisor {
   bool dead_ = false;
   int status_ = 0;
   bool watching_ = false;
-  bool starter_seen_ = false;
+  bool starter_seen_ = false;  // in a restart: the guardian
+  bool restart_ = false;
   long long deadline_ = 0;
   bool held_ = false;
   __u64 held_id_ = 0;

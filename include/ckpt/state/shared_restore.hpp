@@ -38,6 +38,8 @@ class shared_restore {
 
   /// Whether that open file is one whose contents are put back here.
   [[nodiscard]] bool mends(const open_file& f) const {
+    // All of the metadata for each of ten thousand files would take minutes.
+    if (!mends_some_) return false;
     bool found = false;
     format::for_each<shared_object>(metadata_, [&](const shared_object& o, bytes) {
       found = found || (o.kind == object_kind::named && o.inode == f.inode &&
@@ -184,6 +186,7 @@ class shared_restore {
         return why_.refuse("the mapped file ", quoted{path}, " has vanished",
                            policy_ == files_policy::keep ? " (put it back)" : " (put it back)");
       action_[o.number] = action::create;
+      mends_some_ = true;
       return {};
     }
     if ((now.st_mode & sys::abi::s_ifmt) != sys::abi::s_ifreg)
@@ -228,6 +231,7 @@ class shared_restore {
     else
       (void)sys::close(*r);
     action_[o.number] = action::write_back;
+    mends_some_ = true;
     return {};
   }
 
@@ -573,6 +577,7 @@ class shared_restore {
   bool could_not_lock_ = false;
   int made_[max_objects + 1];
   action action_[max_objects + 1] = {};
+  bool mends_some_ = false;
   fixed_text<4300> path_;
 };
 
