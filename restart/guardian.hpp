@@ -58,8 +58,8 @@ class guardian {
       (void)sys::close(ends[1]);
       if (!inner_.send({word::born, {}, 0, 0})) sys::exit_group(0);
       (void)sys::close(inner_.fd());
-      // Nothing is done, and nothing of the image is read, before the stand-in has hold of us: it may
-      // yet have to go another way.
+      // Nothing is done, and nothing of the image is read, before the stand-in has hold of us: it
+      // may yet have to go another way.
       take_missed_signals(ends[0]);
       (void)sys::close(ends[0]);
       if (birth_.way == way::user_namespace) leave_files_to_user();
@@ -156,14 +156,15 @@ class guardian {
     }
   }
 
-  /// A program that has ended before it could say that it is there would be waited for by both of us.
-  /// To a stand-in that has heard of it, this message says nothing.
+  /// A program that has ended before it could say that it is there would be waited for by both of
+  /// us. To a stand-in that has heard of it, this message says nothing.
   void wait_for_go(int program, int signals) const {
     for (bool told = false;;) {
       sys::abi::siginfo seen{};
-      if (!told && sys::waitid(sys::abi::p_pid, program, seen,
-                               sys::abi::w_exited | sys::abi::w_nowait | sys::abi::w_nohang)
-                       .ok() &&
+      if (!told &&
+          sys::waitid(sys::abi::p_pid, program, seen,
+                      sys::abi::w_exited | sys::abi::w_nowait | sys::abi::w_nohang)
+              .ok() &&
           seen.si_signo != 0) {
         (void)inner_.send({word::failed, step::channel, static_cast<u32>(errc::gone), 0});
         told = true;
