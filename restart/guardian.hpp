@@ -56,18 +56,17 @@ class guardian {
     if (!made.ok()) fail(step::number, made.error());
     if (*made == 0) {
       (void)sys::close(ends[1]);
-      take_missed_signals(ends[0]);
-      (void)sys::close(ends[0]);
       if (!inner_.send({word::born, {}, 0, 0})) sys::exit_group(0);
       (void)sys::close(inner_.fd());
+      // Nothing is done, and nothing of the image is read, before the stand-in has hold of us: it
+      // may yet have to go another way.
+      take_missed_signals(ends[0]);
+      (void)sys::close(ends[0]);
       if (birth_.way == way::user_namespace) leave_files_to_user();
       (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &mask_of_program, nullptr);
       return;
     }
-    u64 pending = 0;
-    (void)sys::rt_sigpending(pending);
-    (void)sys::write(ends[1], &pending, sizeof pending);
-    watch(*made);
+    watch(*made, ends[1]);
   }
 
  private:
@@ -86,7 +85,9 @@ class guardian {
   static void take_missed_signals(int from) {
     u64 of_guardian = 0;
     u64 mine = 0;
-    if (sys::read(from, &of_guardian, sizeof of_guardian).value_or(0) != sizeof of_guardian) return;
+    auto got = sys::read(from, &of_guardian, sizeof of_guardian);
+    while (!got.ok()) got = sys::read(from, &of_guardian, sizeof of_guardian);
+    if (got.value_or(0) != sizeof of_guardian) sys::exit_group(0);  // nobody lets us go on
     wait_for_group_signals();
     (void)sys::rt_sigpending(mine);
     const u64 missed = of_guardian & ~mine & ~(u64{1} << (sys::abi::sig_chld - 1));
@@ -99,16 +100,22 @@ class guardian {
     sys::exit_group(0);
   }
 
-  [[noreturn]] void watch(int program) {
+  [[noreturn]] void watch(int program, int to_program) {
     (void)sys::prctl(sys::abi::pr_set_name, "ckpt-guardian");
     const u64 child = u64{1} << (sys::abi::sig_chld - 1);
     const auto signals = sys::signalfd4(-1, child, sys::abi::o_cloexec | sys::abi::o_nonblock);
     const int fd = signals.value_or(-1);
-    close_all_but({fd, inner_.fd()});
+    close_all_but({fd, inner_.fd(), to_program});
     (void)sys::chdir("/");
     // As long as nobody waits for the program, its number is not another's: the stand-in takes
     // hold of it first.
     wait_for_go(program, fd);
+    u64 pending = 0;
+    (void)sys::rt_sigpending(pending);
+    // A pipe that has room takes it, unless there is no reader.
+    for (int tries = 0; tries < 10; ++tries)
+      if (sys::write(to_program, &pending, sizeof pending).ok()) break;
+    (void)sys::close(to_program);
     bool alive = true;
     for (;;) {
       int status = 0;
@@ -149,14 +156,15 @@ class guardian {
     }
   }
 
-  /// A program that has ended before it could say that it is there would be waited for by both of us.
-  /// To a stand-in that has heard of it, this message says nothing.
+  /// A program that has ended before it could say that it is there would be waited for by both of
+  /// us. To a stand-in that has heard of it, this message says nothing.
   void wait_for_go(int program, int signals) const {
     for (bool told = false;;) {
       sys::abi::siginfo seen{};
-      if (!told && sys::waitid(sys::abi::p_pid, program, seen,
-                               sys::abi::w_exited | sys::abi::w_nowait | sys::abi::w_nohang)
-                       .ok() &&
+      if (!told &&
+          sys::waitid(sys::abi::p_pid, program, seen,
+                      sys::abi::w_exited | sys::abi::w_nowait | sys::abi::w_nohang)
+              .ok() &&
           seen.si_signo != 0) {
         (void)inner_.send({word::failed, step::channel, static_cast<u32>(errc::gone), 0});
         told = true;

@@ -40,7 +40,9 @@ class period {
     if (timer_ >= 0) (void)sys::invoke(__NR_timer_settime, timer_, 0, &stopped, &left_);
   }
   // Context: signal handler
-  void go_on() { go_on(left_.it_value.tv_sec == 0 && left_.it_value.tv_nsec == 0 ? whole() : left_.it_value); }
+  void go_on() {
+    go_on(left_.it_value.tv_sec == 0 && left_.it_value.tv_nsec == 0 ? whole() : left_.it_value);
+  }
   // Context: agent, in restored memory: timers do not survive in the kernel
   void start_again() {
     if (milliseconds_ != 0) start(signal_, milliseconds_);

@@ -9,8 +9,8 @@ namespace victim {
 
 inline constexpr int64_t nap = 60'000'000;  // nanoseconds
 
-// call() waits `nap` and returns whether its answer is the one for a full wait. The time of day goes on
-// between checkpoint and restart, so who waits until one is measured by it.
+// call() waits `nap` on that clock and returns whether its answer is the one for a full wait.
+// Between a checkpoint and its restart one clock may have gone on and the other not.
 template <class Call>
 void sleep_once(const char* name, Call call, clockid_t clock = CLOCK_MONOTONIC) {
   errno = 0;

@@ -141,17 +141,20 @@ void go_through() {
 template <class Wait>
 void wait_in_vain(clockid_t clock, const char* name, Wait wait) {
   while (!stopping)
-    victim::sleep_once(name, [&] {
-      timespec time{};
-      clock_gettime(clock, &time);
-      time.tv_nsec += victim::nap + 1000;
-      time.tv_sec += time.tv_nsec / 1'000'000'000;
-      time.tv_nsec %= 1'000'000'000;
-      pthread_mutex_lock(&nobody.mutex);
-      int error = wait(&time);
-      pthread_mutex_unlock(&nobody.mutex);
-      return (errno = error) == ETIMEDOUT;
-    }, clock);
+    victim::sleep_once(
+        name,
+        [&] {
+          timespec time{};
+          clock_gettime(clock, &time);
+          time.tv_nsec += victim::nap + 1000;
+          time.tv_sec += time.tv_nsec / 1'000'000'000;
+          time.tv_nsec %= 1'000'000'000;
+          pthread_mutex_lock(&nobody.mutex);
+          int error = wait(&time);
+          pthread_mutex_unlock(&nobody.mutex);
+          return (errno = error) == ETIMEDOUT;
+        },
+        clock);
 }
 void timed_real() {
   wait_in_vain(CLOCK_REALTIME, "pthread_cond_timedwait", [](const timespec* time) {

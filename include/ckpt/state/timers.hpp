@@ -71,11 +71,17 @@ inline result<void> capture_timers(format::metadata_builder& out, u64 looked_at 
   return {};
 }
 
+/// The kernel adds a tick to timers of processor time, so that they never fire early; to one that has
+/// it already it would add another with every restart.
 // Context: agent, in restored memory
 inline result<void> restore_timer(const interval_timer& t) {
   const auto split = [](i64 us) { return sys::abi::timeval{us / 1'000'000, us % 1'000'000}; };
-  return sys::setitimer(static_cast<int>(t.which.get()),
-                        {split(t.interval_us), split(t.value_us)});
+  i64 value = t.value_us;
+  sys::abi::timespec tick{};
+  if (t.which != static_cast<u32>(sys::abi::itimer_real) &&
+      sys::clock_getres(sys::abi::clock_monotonic_coarse, tick).ok() && value > tick.tv_nsec / 1000)
+    value -= tick.tv_nsec / 1000;
+  return sys::setitimer(static_cast<int>(t.which.get()), {split(t.interval_us), split(value)});
 }
 
 }  // namespace ckpt::state

@@ -138,7 +138,7 @@ struct itimerval {
   timeval it_interval, it_value;
 };
 inline constexpr int clock_realtime = 0, clock_monotonic = 1, clock_process_cputime = 2,
-                     clock_thread_cputime = 3, clock_boottime = 7;
+                     clock_thread_cputime = 3, clock_monotonic_coarse = 6, clock_boottime = 7;
 inline constexpr int itimer_real = 0, itimer_virtual = 1, itimer_prof = 2;
 
 // timer_create(2), sigevent(7)

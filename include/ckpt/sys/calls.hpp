@@ -405,6 +405,9 @@ inline result<void> setgroups(u32 count, const u32* groups) {
 inline result<void> sched_yield() { return checked<void>(invoke(__NR_sched_yield)); }
 
 // --- time, host, entropy ---------------------------------------------------------------------
+inline result<void> clock_getres(int clock, abi::timespec& t) {
+  return checked<void>(invoke(__NR_clock_getres, clock, &t));
+}
 inline result<void> clock_gettime(int clock, abi::timespec& t) {
   return checked<void>(invoke(__NR_clock_gettime, clock, &t));
 }

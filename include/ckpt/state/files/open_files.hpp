@@ -96,10 +96,6 @@ class open_files {
     for (u32 i = 0; i < count_; ++i) sorted_[i] = i;
     merge_sort(sorted_, room, [&](u32 a, u32 b) { return order(a, b) < 0; });
     room_ = before;
-    if (error_ != errc::none)
-      return why.explain(error_, "cannot compare descriptors ", entries_[failed_[0]].fd, " and ",
-                         entries_[failed_[1]].fd,
-                         " (kcmp(2) is not permitted or not in this kernel)");
     for (u32 begin = 0; begin < count_;) {
       u32 end = begin + 1;
       while (end < count_ && same_file(at(sorted_[begin]), at(sorted_[end]))) ++end;
@@ -117,6 +113,10 @@ class open_files {
       }
       begin = end;
     }
+    if (error_ != errc::none)
+      return why.explain(error_, "cannot compare descriptors ", entries_[failed_[0]].fd, " and ",
+                         entries_[failed_[1]].fd,
+                         " (kcmp(2) is not permitted or not in this kernel)");
     return {};
   }
 
