@@ -13,6 +13,10 @@
 #include <utility>
 
 #include "channel.hpp"
+#include "ckpt/base/text.hpp"
+#include "ckpt/proc/cursor.hpp"
+#include "ckpt/proc/stat.hpp"
+#include "ckpt/sys/file.hpp"
 
 namespace ckpt::restart {
 
@@ -42,7 +46,8 @@ class stand_in {
       pass_signals_on();
       message m{};
       while (outer_.receive(m, false)) hear(m);
-      while (stopped_by_ != 0) stop_like(std::exchange(stopped_by_, 0));
+      while (const int signal = std::exchange(stopped_by_, 0))
+        if (still_stopped()) stop_like(signal);
       if (wake[1].revents != 0) look_for_end();
     }
   }
@@ -94,6 +99,29 @@ class stand_in {
   void hear(const message& m) {
     if (m.kind == word::ended) end_like(static_cast<int>(m.value));
     if (m.kind == word::stopped) stopped_by_ = static_cast<int>(m.value);
+  }
+
+  /// A stop may be over when it is heard of: the shell has let the group go on meanwhile, and us with
+  /// it. The descriptor knows the program's number; where /proc does not tell, the word counts.
+  [[nodiscard]] bool still_stopped() const {
+    char room[1024];
+    fixed_text<64> path;
+    path.append("/proc/self/fdinfo/").append(program_);
+    const auto info = read_text(path, room);
+    const auto number = info.ok() ? proc::number_of<int>(*info, "Pid") : result<int>(info.error());
+    if (!number.ok()) return true;
+    path.clear();
+    path.append("/proc/").append(*number).append("/stat");
+    const auto text = read_text(path, room);
+    const auto stat = text.ok() ? proc::parse_stat(*text) : result<proc::stat_fields>(text.error());
+    return !stat.ok() || (stat->state != 'R' && stat->state != 'S' && stat->state != 'D');
+  }
+  static result<std::string_view> read_text(fixed_text<64>& path, std::span<char> room) {
+    const sys::unique_fd fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path.c_str(),
+                                                 sys::abi::o_rdonly | sys::abi::o_cloexec)));
+    sys::linux_files kernel;
+    return std::string_view(
+        room.data(), CKPT_TRY(sys::read_up_to(kernel, fd.get(), std::as_writable_bytes(room))));
   }
 
   /// Returns when the shell lets us go on. A group without a shell cannot be stopped by a
