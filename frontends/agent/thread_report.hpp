@@ -111,6 +111,8 @@ class thread_reports {
             shared == sys::abi::kcmp_fs ? "a working directory" : "a table of descriptors",
             " of its own (unshare(2)), which cannot be saved");
     }
+    if (auto r = sys::ptrace(sys::abi::ptrace_getsigmask, t.tid, sizeof t.mask, &t.mask); !r.ok())
+      return explain(r.error(), t);
     if (!sys::ptrace(sys::abi::ptrace_get_rseq_configuration, t.tid, sizeof t.rseq, &t.rseq).ok())
       t.rseq = {};
     make_stopped_call_again(read_, t);
@@ -172,21 +174,7 @@ class thread_reports {
   /// Two places a thread must have left: the vDSO, which reads the kernel's pages beside it, and
   /// the gate through which it came back from a restart, whose memory goes now. It goes by single
   /// steps: let run, it might start another thread, and interrupted at once it would not move.
-  ///
-  /// The kernel lets a step end with a SIGTRAP that it forces on the thread: where that is blocked it
-  /// would be unblocked and its handler forgotten, so it is unblocked here, and the mask put back. One
-  /// that is ignored loses that; the triggering thread puts it back (note_freeze).
   result<void> pass_on(thread_slot& t) {
-    if (auto r = sys::ptrace(sys::abi::ptrace_getsigmask, t.tid, sizeof t.mask, &t.mask); !r.ok())
-      return explain(r.error(), t);
-    constexpr u64 trap = u64{1} << (sys::abi::sig_trap - 1);
-    bool lent = false;
-    const auto lend = [&](bool on) {
-      if ((t.mask & trap) == 0 || lent == on) return;
-      const u64 mask = on ? t.mask & ~trap : t.mask;
-      (void)sys::ptrace(sys::abi::ptrace_setsigmask, t.tid, sizeof mask, &mask);
-      lent = on;
-    };
     // A call of the vDSO has a hundred instructions. On a busy machine it may begin again and
     // again, because the clock it reads ticks between two steps; then it is saved as it stands.
     constexpr int most_steps = 600;
@@ -194,13 +182,9 @@ class thread_reports {
       if (auto r = get_registers(t, sys::abi::nt_prstatus, &t.live, sizeof t.live); !r.ok())
         return explain(r.error(), t);
       const bool at_gate = gate_.contains(t.live.rip);
-      const bool is_out = !vdso_.contains(t.live.rip) && !at_gate;
-      if (is_out || (steps == most_steps && !at_gate)) {
-        lend(false);
-        return {};
-      }
-      lend(true);
-      const auto stepped = steps < most_steps ? step(t) : result<void>(errc::busy);
+      if (!vdso_.contains(t.live.rip) && !at_gate) return {};
+      if (steps == most_steps && !at_gate) return {};
+      const auto stepped = steps < most_steps ? step_with_trap(t) : result<void>(errc::busy);
       if (stepped.ok()) continue;
       if (stepped.error() == errc::gone) {
         threads_.forget(t);
@@ -210,6 +194,26 @@ class thread_reports {
       s_.stuck = t.tid;
       return s_.why.refuse("thread ", t.tid, " does not stop");
     }
+  }
+
+  /// The kernel lets a step end with a SIGTRAP that it forces on the thread: where that is blocked,
+  /// it would be unblocked and its handler forgotten, so it is unblocked for the step, and blocked
+  /// again unless the step has set another mask (rt_sigreturn at the gate). Where it is ignored, that
+  /// is lost; the triggering thread puts it back (note_freeze).
+  result<void> step_with_trap(thread_slot& t) {
+    constexpr u64 trap = u64{1} << (sys::abi::sig_trap - 1);
+    u64 before = 0;
+    if (auto r = sys::ptrace(sys::abi::ptrace_getsigmask, t.tid, sizeof before, &before); !r.ok())
+      return r.error();
+    if ((before & trap) == 0) return step(t);
+    const u64 lent = before & ~trap;
+    (void)sys::ptrace(sys::abi::ptrace_setsigmask, t.tid, sizeof lent, &lent);
+    CKPT_TRY(step(t));
+    u64 after = 0;
+    if (auto r = sys::ptrace(sys::abi::ptrace_getsigmask, t.tid, sizeof after, &after); !r.ok())
+      return r.error();
+    if (after == lent) (void)sys::ptrace(sys::abi::ptrace_setsigmask, t.tid, sizeof before, &before);
+    return {};
   }
 
   /// One instruction further; to the first one of a handler when a signal comes before.

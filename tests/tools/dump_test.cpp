@@ -95,7 +95,7 @@ TEST_CASE("only the blocks that a dump touches are verified") {
   CHECK(refused(image, "401000:1").empty());
   std::ostringstream out;
   CHECK(test::refusal([&] { verify(image, "name", out); }) ==
-        "1 of 9 blocks of the data are damaged (checksum mismatch), the first is block 0, at "
+        "1 of 11 blocks of the data are damaged (checksum mismatch), the first is block 0, at "
         "address 000000400000");
   CHECK(out.str().empty());
 }
@@ -104,7 +104,7 @@ TEST_CASE("a whole image is said to be whole") {
   auto image = test::opened(image_builder::typical().build());
   std::ostringstream out;
   verify(image, "na\nme", out);
-  CHECK(out.str() == "na\\012me: whole, 9 blocks, 36 KiB of data\n");
+  CHECK(out.str() == "na\\012me: whole, 11 blocks, 44 KiB of data\n");
 }
 
 }  // namespace

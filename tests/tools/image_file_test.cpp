@@ -33,7 +33,7 @@ std::string refused(const std::string& path) {
 TEST_CASE("an image is opened with its records") {
   auto image = opened(image_builder::typical().build());
   CHECK(image.header().window_address == image_builder::window);
-  CHECK(image.all<state::segment>().size() == 5);
+  CHECK(image.all<state::segment>().size() == 7);
   CHECK(text_of_bytes(image.all<state::segment>()[1].tail) == "[heap]");
   CHECK(image.one<state::process>().fields.pid == 4711);
   CHECK(image.text(state::text_kind::program) == "/usr/bin/victim");
@@ -81,11 +81,11 @@ TEST_CASE("damage outside the data is noticed when the image is opened") {
 TEST_CASE("data is verified block by block") {
   auto damaged = image_builder::typical().build();
   const auto h = test::header_of(damaged);
-  REQUIRE(h.data_size == 9 * page_size);
+  REQUIRE(h.data_size == 11 * page_size);
   damaged[h.data_offset + 2 * page_size + 77] ^= std::byte{0x80};
   auto image = opened(std::move(damaged));
-  CHECK(image.block_count() == 9);
-  for (u64 i = 0; i < 9; ++i) CHECK(image.verify_block(i) == (i != 2));
+  CHECK(image.block_count() == 11);
+  for (u64 i = 0; i < 11; ++i) CHECK(image.verify_block(i) == (i != 2));
 
   std::vector<std::byte> buffer(page_size + 10);
   image.read_data(page_size / 2, buffer);  // from the first block into the second
@@ -101,7 +101,7 @@ TEST_CASE("the last block may be short") {
   b.block_size = 4 * page_size;
   auto image = opened(b.build());
   CHECK(image.block_count() == 3);
-  CHECK(image.block(2) == range{8 * page_size, 9 * page_size});
+  CHECK(image.block(2) == range{8 * page_size, 11 * page_size});
   for (u64 i = 0; i < 3; ++i) CHECK(image.verify_block(i));
 }
 

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   put(directory + "/typical", image_builder::typical().build());
   auto unknown = image_builder::typical();
   unknown.block_size = 4 * ckpt::page_size;
+  unknown.process.thread_count = 2u;
   unknown.unknown_record(0x7000, false).record(unknown.thread);
   put(directory + "/unknown_record", unknown.build());
 }

@@ -85,13 +85,13 @@ TEST_CASE("each command shows its part") {
   const auto line_count = [](const std::string& text) {
     return std::count(text.begin(), text.end(), '\n');
   };
-  CHECK(line_count(f.run("segments good").out) == 7);  // titles, five, their sum
-  CHECK(line_count(f.run("fds good").out) == 11);      // four, a lock's table and a pipe's
+  CHECK(line_count(f.run("segments good").out) == 9);  // titles, seven, their sum
+  CHECK(line_count(f.run("fds good").out) == 23);      // nine, and a table for each kind that has more to say
   CHECK(contains(f.run("threads good").out, "000000400123"));
   CHECK(contains(f.run("threads good").out, "/usr/bin/victim+0x123"));
   CHECK(f.run("cmdline good").out == "victim --count 'two words'\n");
   CHECK(f.run("environ good").out == "HOME=/home/user\nLANG=C\n");
-  CHECK(f.run("verify good").out == "good: whole, 9 blocks, 36 KiB of data\n");
+  CHECK(f.run("verify good").out == "good: whole, 11 blocks, 44 KiB of data\n");
   CHECK(f.run("dump good 0x600ffc:4").out ==
         "000000600ffc  68 68 68 68                                       |hhhh|\n000000601000\n");
 }
@@ -168,10 +168,10 @@ TEST_CASE("JSON is one document, of the part that was asked for") {
     CHECK(outcome.status == 0);
     return nlohmann::json::parse(outcome.out);
   };
-  CHECK(parsed("--json good")["records"]["segment"].size() == 5);
+  CHECK(parsed("--json good")["records"]["segment"].size() == 7);
   CHECK(parsed("good --json")["header"]["major"] == 1);
   CHECK(parsed("--json segments good")["records"].size() == 2);
-  CHECK(parsed("--json fds good")["records"]["descriptor"].size() == 4);
+  CHECK(parsed("--json fds good")["records"]["descriptor"].size() == 9);
   CHECK(parsed("--json threads good")["records"]["thread"][0]["tid"] == 4711);
   CHECK_FALSE(parsed("--json threads good").contains("header"));
 }
