@@ -85,9 +85,14 @@ class guardian {
   static void take_missed_signals(int from) {
     u64 of_guardian = 0;
     u64 mine = 0;
-    auto got = sys::read(from, &of_guardian, sizeof of_guardian);
-    while (!got.ok()) got = sys::read(from, &of_guardian, sizeof of_guardian);
-    if (got.value_or(0) != sizeof of_guardian) sys::exit_group(0);  // nobody lets us go on
+    sys::linux_files kernel;
+    mutable_bytes rest = std::as_writable_bytes(std::span(&of_guardian, 1));
+    while (!rest.empty()) {
+      const auto got = kernel.read(from, rest.data(), rest.size());
+      if (!got.ok()) continue;
+      if (*got == 0) sys::exit_group(0);  // nobody lets us go on
+      rest = rest.subspan(*got);
+    }
     wait_for_group_signals();
     (void)sys::rt_sigpending(mine);
     const u64 missed = of_guardian & ~mine & ~(u64{1} << (sys::abi::sig_chld - 1));
@@ -113,8 +118,10 @@ class guardian {
     u64 pending = 0;
     (void)sys::rt_sigpending(pending);
     // A pipe that has room takes it, unless there is no reader.
-    for (int tries = 0; tries < 10; ++tries)
-      if (sys::write(to_program, &pending, sizeof pending).ok()) break;
+    bytes rest = bytes_of(pending);
+    for (int tries = 0; tries < 10 && !rest.empty(); ++tries)
+      if (const auto sent = sys::write(to_program, rest.data(), rest.size()); sent.ok())
+        rest = rest.subspan(*sent);
     (void)sys::close(to_program);
     bool alive = true;
     for (;;) {

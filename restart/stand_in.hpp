@@ -15,7 +15,6 @@
 #include "channel.hpp"
 #include "ckpt/base/text.hpp"
 #include "ckpt/proc/cursor.hpp"
-#include "ckpt/proc/stat.hpp"
 #include "ckpt/sys/file.hpp"
 
 namespace ckpt::restart {
@@ -113,8 +112,11 @@ class stand_in {
     path.clear();
     path.append("/proc/").append(*number).append("/stat");
     const auto text = read_text(path, room);
-    const auto stat = text.ok() ? proc::parse_stat(*text) : result<proc::stat_fields>(text.error());
-    return !stat.ok() || (stat->state != 'R' && stat->state != 'S' && stat->state != 'D');
+    // The state stands behind the name, which may have anything in it.
+    const u64 name_end = text.ok() ? text->rfind(") ") : std::string_view::npos;
+    if (name_end == std::string_view::npos || name_end + 2 >= text->size()) return true;
+    const char state = (*text)[name_end + 2];
+    return state != 'R' && state != 'S' && state != 'D';
   }
   static result<std::string_view> read_text(fixed_text<64>& path, std::span<char> room) {
     const sys::unique_fd fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path.c_str(),

@@ -146,7 +146,6 @@ inline result<void> capture_settings(session& s) {
   const auto processors = state::processor_set::of(0);
   const bool free = processors == s.processors_allowed;
   auto of_thread = state::current_thread_settings(s.thread, s.default_slice);
-  of_thread.runtime_ns = s.own_slice == s.default_slice ? 0 : s.own_slice;
   if (s.deadline_lent)
     of_thread.sched_flags = of_thread.sched_flags & ~sys::abi::sched_flag_reset_on_fork;
   return s.metadata.add(of_thread, free ? bytes() : processors.view());

@@ -145,8 +145,6 @@ inline result<void> run_helper(session& s) {
 
   let_deadline_clone(s, true);
   (void)sys::rt_sigaction(sys::abi::sig_trap, nullptr, &s.trap_action);
-  s.own_slice = state::settings_detail::scheduling_of(0).runtime;
-  state::set_slice(state::short_slice);
   u64 pending = 0;  // before there is a helper whose end could be among it
   (void)sys::rt_sigpending(pending);
   const long starter =
@@ -207,7 +205,6 @@ inline result<void> run_helper(session& s) {
   if (adopted) forget_adopted(helper_pid, pending);
   if (s.rseq.address != 0) (void)sys::rseq(s.rseq.address, s.rseq.size, 0, s.rseq.signature);
   (void)sys::prctl(sys::abi::pr_set_ptracer, 0);
-  state::set_slice(s.own_slice == s.default_slice ? 0 : s.own_slice);
   if (s.deadline_lent) let_deadline_clone(s, false);
   if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0, 0, 0, 0);
   if (s.child_subreaper != 0) (void)sys::prctl(sys::abi::pr_set_child_subreaper, 1, 0, 0, 0);

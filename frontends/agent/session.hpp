@@ -74,7 +74,6 @@ struct session {
   state::processor_set processors_allowed;
   u64 default_slice = 0;
   sys::abi::kernel_sigaction trap_action{};  // of SIGTRAP, before anybody is stepped
-  u64 own_slice = 0;  // of the triggering thread, which has a short one for a while
   u64 fs_base = 0;
   u64 gs_base = 0;
   u32 personality = 0;
