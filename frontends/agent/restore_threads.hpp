@@ -53,7 +53,8 @@ class threads_restore {
   struct agent_calls {
     /// Tells whoever restarts what could not be had again.
     void (*lost)(std::string_view what, errc error);
-    [[noreturn]] void (*fail)(const image::handover& h, const report& why);
+    /// Ends the process; does not return.
+    void (*fail)(const image::handover& h, const report& why);
     u64 trigger_entry;
   };
 
