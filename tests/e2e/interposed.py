@@ -88,6 +88,10 @@ def description(setup, image):
             path[-1] not in ("head_checksum", "tail_checksum")}
 
 
+class Silence(harness.Failure):
+    """The tool has said nothing for long: it, or what it runs, stands still."""
+
+
 class Interposed:
     """A program whose calls go through tests/support/interpose.cpp. What it leaves behind becomes the
     child of that, and so is seen."""
@@ -117,7 +121,7 @@ class Interposed:
     def line(self, seconds=30):
         while b"\n" not in self._heard:
             if not select.select([self._tool.stdout], [], [], seconds)[0]:
-                raise harness.Failure("interpose says nothing:\n" + harness.describe(self.program))
+                raise Silence("interpose says nothing:\n" + harness.describe(self.program))
             piece = os.read(self._tool.stdout.fileno(), 1 << 16)
             if not piece:
                 raise harness.Failure(f"interpose ended with {self._tool.wait()}")
@@ -217,6 +221,12 @@ def told(process, said, seconds=2):
         time.sleep(0.002)
 
 
+def not_in_this_kernel(fault, path):
+    """A file of /proc that is not there is a kernel without the setting."""
+    missing = ":openat:" in str(fault) and str(fault).endswith("errno 2")
+    return missing and path[-1] in ("oom_score_adj", "coredump_filter")
+
+
 class Checkpoints:
     """A program that goes on after each checkpoint, one fault after the other."""
 
@@ -259,7 +269,7 @@ class Checkpoints:
     def compare(self, fault):
         got = description(self.setup, self.image)
         lost = [(path, value, got.get(path)) for path, value in self.reference.items()
-                if got.get(path) != value]
+                if got.get(path) != value and not not_in_this_kernel(fault, path)]
         if lost:
             raise harness.Failure(f"{fault}: the image lacks, without a word: "
                                   + "; ".join(f"{'.'.join(map(str, p))} was {w!r}, is {g!r}"
@@ -375,7 +385,12 @@ def restart_faults(setup, *words):
     outcomes, failures, begun = {"went on": 0, "refused": 0}, [], time.monotonic()
     for fault in pairs:
         try:
-            outcomes[restart_once(setup, session.cwd, fault, words)[0]] += 1
+            try:
+                outcome, _ = restart_once(setup, session.cwd, fault, words)
+            except Silence as silence:  # seen once in some thousand faults; twice is a finding
+                print(f"  {fault}: again, after {silence}")
+                outcome, _ = restart_once(setup, session.cwd, fault, words)
+            outcomes[outcome] += 1
             for name, content in kept.items():
                 if (session.cwd / name).read_bytes() != content:
                     raise harness.Failure(f"{fault}: the file {name} has changed")
