@@ -15,7 +15,7 @@
 #include "channel.hpp"
 #include "ckpt/base/text.hpp"
 #include "ckpt/proc/cursor.hpp"
-#include "ckpt/sys/file.hpp"
+#include "ckpt/proc/text_file.hpp"
 
 namespace ckpt::restart {
 
@@ -106,24 +106,17 @@ class stand_in {
     char room[1024];
     fixed_text<64> path;
     path.append("/proc/self/fdinfo/").append(program_);
-    const auto info = read_text(path, room);
+    const auto info = proc::read_text(path.c_str(), room);
     const auto number = info.ok() ? proc::number_of<int>(*info, "Pid") : result<int>(info.error());
     if (!number.ok()) return true;
     path.clear();
     path.append("/proc/").append(*number).append("/stat");
-    const auto text = read_text(path, room);
+    const auto text = proc::read_text(path.c_str(), room);
     // The state stands behind the name, which may have anything in it.
     const u64 name_end = text.ok() ? text->rfind(") ") : std::string_view::npos;
     if (name_end == std::string_view::npos || name_end + 2 >= text->size()) return true;
     const char state = (*text)[name_end + 2];
     return state != 'R' && state != 'S' && state != 'D';
-  }
-  static result<std::string_view> read_text(fixed_text<64>& path, std::span<char> room) {
-    const sys::unique_fd fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, path.c_str(),
-                                                 sys::abi::o_rdonly | sys::abi::o_cloexec)));
-    sys::linux_files kernel;
-    return std::string_view(
-        room.data(), CKPT_TRY(sys::read_up_to(kernel, fd.get(), std::as_writable_bytes(room))));
   }
 
   /// Returns when the shell lets us go on. A group without a shell cannot be stopped by a

@@ -6,19 +6,12 @@
 
 #include "ckpt/base/text.hpp"
 #include "ckpt/proc/stat.hpp"
+#include "ckpt/proc/text_file.hpp"
 #include "ckpt/sys/file.hpp"
 
 namespace ckpt::agent {
 
-/// Reads a small file of /proc into the caller's buffer.
-// Context: any, no libc
-inline result<std::string_view> read_text(const char* path, std::span<char> buffer) {
-  const sys::unique_fd fd(CKPT_TRY(
-      sys::openat(sys::abi::at_fdcwd, path, sys::abi::o_rdonly | sys::abi::o_cloexec)));
-  sys::linux_files kernel;
-  const u64 size = CKPT_TRY(sys::read_up_to(kernel, fd.get(), std::as_writable_bytes(buffer)));
-  return std::string_view(buffer.data(), size);
-}
+using proc::read_text;
 
 class initial_stack {
  public:

@@ -33,7 +33,6 @@ struct alignas(64) thread_slot {
   u64 clear_child_tid = 0;
   u64 shadow_stack = 0;
   char name[16];
-  u64 default_slice = 0;
   state::thread_settings settings;
 };
 

@@ -13,6 +13,7 @@
 
 #include "support/catch.hpp"
 #include "support/image_builder.hpp"
+#include "support/scratch_directory.hpp"
 
 namespace ckpt::state {
 namespace {
@@ -22,13 +23,10 @@ namespace fs = std::filesystem;
 class scene {
  public:
   scene() {
-    char name[] = "/tmp/ckpt-shared-XXXXXX";
-    directory_ = ::mkdtemp(name);
-    path = directory_ / "data";
+    path = fs::path(directory_.path()) / "data";
   }
   ~scene() {
     for (const u64 at : reserved_) ::munmap(reinterpret_cast<void*>(at), 16 * page_size);
-    fs::remove_all(directory_);
   }
   scene(const scene&) = delete;
   scene& operator=(const scene&) = delete;
@@ -92,13 +90,13 @@ class scene {
     return {std::istreambuf_iterator<char>(file), {}};
   }
   [[nodiscard]] std::size_t files() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator(directory_), {}));
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(directory_.path()), {}));
   }
 
   fs::path path;
 
  private:
-  fs::path directory_;
+  test::scratch_directory directory_;
   test::vector_memory memory_;
   format::metadata_builder out_{memory_.source()};
   std::string contents_;

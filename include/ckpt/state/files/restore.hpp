@@ -11,6 +11,7 @@
 #include "ckpt/base/text.hpp"
 #include "ckpt/format/checksum.hpp"
 #include "ckpt/format/walk.hpp"
+#include "ckpt/state/files/beside.hpp"
 #include "ckpt/state/files/epoll.hpp"
 #include "ckpt/state/files/event_files.hpp"
 #include "ckpt/state/files/file_index.hpp"
@@ -437,21 +438,11 @@ class files_restore {
     if (size <= f.size) return {};
     const sys::unique_fd from(CKPT_TRY(
         sys::openat(sys::abi::at_fdcwd, terminated(path), sys::abi::o_rdonly | sys::abi::o_cloexec)));
-    sys::unique_fd to;
-    for (u32 n = 0; !to; ++n) {
-      path_.clear();
-      path_.append(path).append(".after-ckpt");
-      if (n > 0) path_.append('.').append(n);
-      const auto made = sys::openat(sys::abi::at_fdcwd, path_.c_str(),
-                                    sys::abi::o_wronly | sys::abi::o_creat | sys::abi::o_excl |
-                                        sys::abi::o_nofollow | sys::abi::o_cloexec,
-                                    now.st_mode & 0777u);
-      if (made.ok())
-        to = sys::unique_fd(*made);
-      else if (made.error() != errc::exists || n == 100000)
-        return why_.explain(made.error(), "cannot save what ", quoted{path}, " gained as ",
-                            quoted{path_.view()});
-    }
+    const auto made = create_beside(path, now.st_mode, path_);
+    if (!made.ok())
+      return why_.explain(made.error(), "cannot save what ", quoted{path}, " gained as ",
+                         quoted{path_.view()});
+    const sys::unique_fd to(*made);
     sys::linux_files kernel;
     std::byte buffer[16 * 1024];
     for (u64 at = f.size; at < size;) {
