@@ -5,6 +5,7 @@
 // Source: ptrace(2), PTRACE_SEIZE and PTRACE_INTERRUPT.
 #pragma once
 
+#include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/status.hpp"
 #include "environment.hpp"
 #include "thread_slot.hpp"
@@ -157,11 +158,9 @@ class frozen_threads {
     if (t.tid == s_.thread) return {};
     const auto seized = sys::ptrace(sys::abi::ptrace_seize, t.tid, 0, 0);
     if (!seized.ok()) {
-      if (!is_zombie(outer))
-        return has_ended(t)
-                   ? result<void>()
-                   : result<void>(s_.why.explain(seized.error(), "cannot stop thread ", t.tid,
-                                                 " by ptrace (not permitted here)"));
+      if (!wait_for_end(t))
+        return s_.why.explain(seized.error(), "cannot stop thread ", t.tid,
+                              " by ptrace (not permitted here)");
       if (t.tid == s_.program) leader_gone_ = true;
       return {};
     }
@@ -179,18 +178,26 @@ class frozen_threads {
     path.append(s_.proc.view()).append("/task/").append(outer).append("/status");
     return proc::status_innermost_pid(CKPT_TRY(read_text(path.c_str(), text)));
   }
-  /// The letter of proc_pid_stat(5).
-  char state_of(int outer) {
+  [[nodiscard]] result<proc::stat_fields> stat_of(int outer) const {
     char text[1024];
     fixed_text<64> path;
     path.append(s_.proc.view()).append("/task/").append(outer).append("/stat");
-    const auto stat = read_text(path.c_str(), text);
-    const auto end = stat.ok() ? stat->rfind(')') : std::string_view::npos;
-    return end != std::string_view::npos && end + 2 < stat->size() ? (*stat)[end + 2] : '?';
+    auto fields = CKPT_TRY(proc::parse_stat(CKPT_TRY(read_text(path.c_str(), text))));
+    fields.comm = {};  // lies in `text`
+    return fields;
   }
-  bool is_zombie(int outer) {
-    const char state = state_of(outer);
-    return state == 'Z' || state == 'X';
+  /// False for a thread that lives. One that is on its way out lets nobody trace it from a moment
+  /// before it counts as ended, and that moment is as long as the machine is busy.
+  bool wait_for_end(const thread_slot& t) const {
+    constexpr int tries = 10'000;
+    for (int i = 0; i < tries; ++i) {
+      const auto stat = stat_of(t.outer_tid);
+      if (!stat.ok()) return has_ended(t);
+      if (stat->state == 'Z' || stat->state == 'X') return true;
+      if ((stat->flags & proc::task_exiting) == 0) return has_ended(t);
+      (void)sys::nanosleep({0, 100'000});
+    }
+    return false;
   }
   bool has_ended(const thread_slot& t) const {
     constexpr auto no_such_process = static_cast<errc>(3);
@@ -207,7 +214,8 @@ class frozen_threads {
       auto outcome = wait_stopped(t->tid, patience_to_stop);
       // One that waits for a processor on a busy machine will stop as soon as it gets one.
       for (int more = 0; outcome.error() == errc::busy && more < 40; ++more) {
-        if (state_of(t->outer_tid) != 'R') break;
+        const auto stat = stat_of(t->outer_tid);
+        if (!stat.ok() || stat->state != 'R') break;
         outcome = wait_stopped(t->tid, patience_to_stop);
       }
       t->stopped = outcome.ok();

@@ -140,7 +140,11 @@ class threads_restore {
     if (leader_ != nullptr) set_up(*leader_);
   }
   void finish_leader() {
-    if (leader_ != nullptr) finish(*leader_);
+    if (leader_ != nullptr) return finish(*leader_);
+    // It ends at once, but with privileges that the others have given up nobody could hold it until
+    // then, and a checkpoint would be refused.
+    for (u32 i = 0; i < count_; ++i)
+      if (at(i).has_credentials) return give_up_privileges(at(i));
   }
   /// Lets the others do their last steps and waits until they stand at the gate.
   void gather() {

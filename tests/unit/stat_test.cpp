@@ -44,6 +44,7 @@ TEST_CASE("every field is the one that proc(5) numbers so") {
   CHECK(f.session == 1006);
   CHECK(f.tty_nr == 1007);
   CHECK(f.tpgid == 1008);
+  CHECK(f.flags == 1009);
   CHECK(f.utime == 1014);
   CHECK(f.stime == 1015);
   CHECK(f.nice == 1019);

@@ -10,6 +10,9 @@
 
 namespace ckpt::proc {
 
+/// In `flags`: the task is on its way out (PF_EXITING).
+inline constexpr u32 task_exiting = 0x4;
+
 /// Numbered as in proc(5).
 struct stat_fields {
   int pid = 0;            // 1
@@ -20,6 +23,7 @@ struct stat_fields {
   int session = 0;        // 6
   int tty_nr = 0;         // 7
   int tpgid = 0;          // 8
+  u32 flags = 0;          // 9, PF_* of the kernel's include/linux/sched.h
   u64 utime = 0;          // 14, clock ticks
   u64 stime = 0;          // 15
   i64 nice = 0;           // 19
@@ -66,7 +70,8 @@ struct stat_fields {
   f.session = c.number<int>();
   f.tty_nr = c.number<int>();
   f.tpgid = c.number<int>();
-  c.skip_words(5);  // flags, minflt, cminflt, majflt, cmajflt
+  f.flags = c.number<u32>();
+  c.skip_words(4);  // minflt, cminflt, majflt, cmajflt
   f.utime = c.number<u64>();
   f.stime = c.number<u64>();
   c.skip_words(3);  // cutime, cstime, priority
