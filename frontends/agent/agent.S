@@ -19,6 +19,9 @@
 // another waits here. trigger_main is told how often threads had been frozen when it came: if that has
 // happened again since, its request has been met. What the handler does to registers does not matter,
 // rt_sigreturn brings all of them back. Only functions that the program wants called use its stack.
+    .balign 16
+    .quad agent_retire - .      // for another agent in the same program (other_agent.hpp)
+    .ascii "ckptagt1"
     .globl trigger_entry
     .hidden trigger_entry
     .type trigger_entry, @function

@@ -63,6 +63,10 @@ static void block_all_signals() {
   ckpt::agent::report_of_thread(*static_cast<ckpt::agent::thread_slot*>(slot));
 }
 
+[[gnu::visibility("hidden")]] ckpt::u64 agent_retire(char* room, ckpt::u64 size) {
+  return ckpt::agent::retire(room, size);
+}
+
 [[gnu::visibility("hidden")]] void resume_main(const ckpt::image::handover* h) {
   ckpt::agent::resume(*h);
 }

@@ -5,7 +5,9 @@
 #pragma once
 
 #include "agent_state.hpp"
+#include "defaults.hpp"
 #include "environment.hpp"
+#include "other_agent.hpp"
 
 namespace ckpt::agent {
 
@@ -102,7 +104,9 @@ inline void load(injected* given) {
     say("cannot read /proc/self/stat, so this program cannot be checkpointed (is /proc mounted?)");
     return;
   }
+  begin_with_defaults(me.config);
   read_variables(*stack);
+  take_over([](std::string_view options) { (void)read_options(options); });
   if (given == nullptr)
     read_launch(*stack);
   else
