@@ -11,7 +11,7 @@
 #include "address_space.hpp"
 #include "ckpt/image/handover.hpp"
 #include "ckpt/image/window.hpp"
-#include "ckpt/options/table.hpp"
+#include "ckpt/options/help.hpp"
 #include "ckpt/state/limits.hpp"
 #include "identity.hpp"
 #include "image_stream.hpp"
@@ -69,17 +69,15 @@ void require(const result<void>& outcome, std::string_view what) {
 [[noreturn]] void usage(int fd, int status) {
   fixed_text<2600> out;
   if (global.is_image)
-    out.append("usage: IMAGE [OPTION]...\nThis is a ckpt image: running it lets the program in it go on.\n\n");
+    out.append("usage: IMAGE [OPTION]...\n"
+               "This is a ckpt image: running it lets the program in it go on.\n\n");
   else
     out.append("usage: ckpt-restart [OPTION]... IMAGE\n"
-               "Lets the program in a ckpt image go on; - is standard input.\n\n");
-  for (const auto& o : options::table) {
-    if ((o.readers & options::restart) == 0 || o.long_name.empty()) continue;
-    out.append("  --").append(o.long_name);
-    if (!o.argument.empty()) out.append('=').append(o.argument);
-    if (!o.variable.empty()) out.append(" (").append(o.variable).append(')');
-    out.append("\n      ").append(o.meaning).append('\n');
-  }
+               "Lets the program in a ckpt image go on; - is standard input. Called restart or\n"
+               "myrestart it takes myckpt.dat, then myckpt, when there is no IMAGE.\n\n");
+  options::append_help(out, options::restart);
+  out.append("\nVariables and more: ckpt-restart(1). Exit status: the program's; 125 when it\n"
+             "cannot be restarted.\n");
   sys::linux_files kernel;
   (void)sys::write_all(kernel, fd, bytes_of_text(out.view()));
   sys::exit_group(status);

@@ -12,6 +12,7 @@
 #include "../agent/config.hpp"
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
+#include "help.hpp"
 #include "launch.hpp"
 
 namespace {
@@ -19,39 +20,6 @@ namespace {
 using namespace ckpt;
 
 constexpr int own_failure = 125;
-
-void print_help(std::FILE* to) {
-  std::fputs(
-      "usage: ckpt [OPTION]... PROGRAM [ARGUMENT]...\n"
-      "Runs PROGRAM so that a signal freezes it into one executable file; running that file\n"
-      "lets it go on. Options end at the first word that is not one.\n\n",
-      to);
-  for (const auto& o : options::table) {
-    if ((o.readers & options::command) == 0) continue;
-    std::string left = o.short_name != 0 ? std::string("-") + o.short_name + ", " : "    ";
-    left += "--" + std::string(o.long_name);
-    if (!o.argument.empty()) left += " " + std::string(o.argument);
-    std::fprintf(to, "  %-22s ", left.c_str());
-    // Wrapped to a screen's width, continued under the first column of the text.
-    std::string_view rest = o.meaning;
-    constexpr std::size_t width = 54;
-    while (rest.size() > width) {
-      const auto cut = rest.rfind(' ', width);
-      std::fprintf(to, "%.*s\n%25s", static_cast<int>(cut), rest.data(), "");
-      rest.remove_prefix(cut + 1);
-    }
-    std::fprintf(to, "%.*s\n", static_cast<int>(rest.size()), rest.data());
-  }
-  std::fputs("\nVariables of the same meaning: ", to);
-  const char* separator = "";
-  for (const auto& o : options::table)
-    if ((o.readers & (options::agent | options::restart)) != 0 && !o.variable.empty()) {
-      std::fprintf(to, "%s%.*s", separator, static_cast<int>(o.variable.size()), o.variable.data());
-      separator = ", ";
-    }
-  std::fputs(".\nExit status: the program's; 125 when ckpt itself fails, 126 and 127 as in a shell.\n",
-             to);
-}
 
 [[noreturn]] void usage_error() {
   std::fputs("usage: ckpt [OPTION]... PROGRAM [ARGUMENT]... (see ckpt --help)\n", stderr);
@@ -93,7 +61,7 @@ int main(int argc, char** argv) {
           (c != 1000 + static_cast<int>(o.id) && (o.short_name == 0 || c != o.short_name)))
         continue;
       if (o.id == options::id::help) {
-        print_help(stdout);
+        command::print_help(stdout);
         return 0;
       }
       if (o.id == options::id::version) {

@@ -127,7 +127,7 @@ TEST_CASE("usage is on stderr with status 2") {
     INFO(arguments);
     CHECK(outcome.status == 2);
     CHECK(outcome.out.empty());
-    CHECK(contains(outcome.err, "Usage: readckpt"));
+    CHECK(contains(outcome.err, "usage: readckpt"));
   }
   const auto help = f.run("--help");
   CHECK(help.status == 0);

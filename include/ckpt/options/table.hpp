@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Every option and every CKPT_* variable, once: what it is called, who reads it, what it means.
-// `ckpt --help`, an image's --help, the manual's tables and a test are made from this table.
+// `ckpt --help`, an image's --help, the manual's tables, the completions of three shells and tests
+// are made from this table.
 #pragma once
 
 #include "ckpt/base/result.hpp"
@@ -33,32 +34,43 @@ struct option {
   std::string_view argument;   // empty for a switch
   std::string_view variable;   // empty for none
   u8 readers;
-  std::string_view meaning;
+  std::string_view meaning;      // for the manual, and for who gave a value that means nothing
+  std::string_view brief = {};   // for --help, at most 40 characters
+  std::string_view choices = {}; // what the argument may be, separated by blanks, where that is a list
 };
 
 inline constexpr option table[] = {
     {id::name, "name", 'n', "NAME", "CKPT_NAME", command | agent,
-     "write the image to NAME (default: PROGRAM.ckpt in the current directory)"},
+     "write the image to NAME (default: PROGRAM.ckpt in the current directory)",
+     "the image's name (default: PROGRAM.ckpt)"},
     {id::continues, "continue", 'c', "", "CKPT_CONTINUE", command | agent,
-     "go on after a checkpoint instead of ending with status 0"},
+     "go on after a checkpoint instead of ending with status 0",
+     "go on after a checkpoint, do not end"},
     {id::signal, "signal", 'a', "SIGNAL", "CKPT_ASYNCSIG", command | agent,
-     "checkpoint when SIGNAL arrives: SIGUSR2, USR2, usr2 or 12; 0 for none (default: SIGTSTP)"},
+     "checkpoint when SIGNAL arrives: SIGUSR2, USR2, usr2 or 12; 0 for none (default: SIGTSTP)",
+     "what asks for a checkpoint (SIGTSTP)"},
     {id::period, "period", 'z', "MS", "CKPT_MSPERIOD", command | agent,
-     "checkpoint every MS milliseconds and go on (default: 0, never)"},
+     "checkpoint every MS milliseconds and go on (default: 0, never)",
+     "checkpoint every MS milliseconds"},
     {id::files, "files", 0, "POLICY", "CKPT_FILES", restart,
      "rewind: cut files that grew to their saved length, the rest kept beside them; keep: take "
-     "files as they are, even shorter, replaced or gone"},
+     "files as they are, even shorter, replaced or gone",
+     "rewind|keep: files that have changed", "rewind keep"},
     {id::identity, "identity", 0, "WAY", "CKPT_IDENTITY", restart,
      "how the program gets its process number back: keep (root), namespace, or new for another "
-     "number (default: the best that changes nothing else)"},
+     "number (default: the best that changes nothing else)",
+     "keep|namespace|new: its process number", "keep namespace new"},
     {id::log, "", 0, "FILE", "CKPT_LOG", agent,
-     "where messages go when the program has closed or replaced its standard error"},
+     "where messages go when the program has closed or replaced its standard error",
+     "messages, when standard error is gone"},
     {id::seccomp, "", 0, "try", "CKPT_SECCOMP", agent,
-     "try: checkpoint although the program is under seccomp, whose filter may kill it"},
+     "try: checkpoint although the program is under seccomp, whose filter may kill it",
+     "try: checkpoint even under seccomp", "try"},
     {id::verbose, "verbose", 'v', "", "CKPT_VERBOSE", command | agent | restart,
+     "say what is done",
      "say what is done"},
-    {id::help, "help", 'h', "", "", command | restart, "show this help"},
-    {id::version, "version", 'V', "", "", command | restart, "show the version"},
+    {id::help, "help", 'h', "", "", command | restart, "show this help", "this text"},
+    {id::version, "version", 'V', "", "", command | restart, "show the version", "the version"},
 };
 
 /// 1, yes, true, on and 0, no, false, off, in any case.
