@@ -9,9 +9,17 @@
 
 #include "checkpoint.hpp"
 #include "load.hpp"
+#include "region_call.hpp"
 #include "resume.hpp"
 
 extern "C" {
+
+[[gnu::visibility("default"), gnu::used]] int ckpt_region(void* address, unsigned long length,
+                                                          int what) {
+  const auto why = ckpt::agent::say_region(reinterpret_cast<ckpt::u64>(address), length,
+                                           static_cast<ckpt::u32>(what));
+  return why.empty() ? 0 : -1;
+}
 
 [[gnu::constructor, gnu::used]] static void agent_load(ckpt::u64 mark,
                                                        ckpt::agent::injected* given) {

@@ -6,6 +6,7 @@
 
 #include "ckpt/state/files/restore.hpp"
 #include "queued_signals.hpp"
+#include "regions.hpp"
 #include "restore_threads.hpp"
 #include "taken_handover.hpp"
 
@@ -110,6 +111,7 @@ inline void resume(const image::handover& given) {
     say("cannot lock as much shared memory as the program had locked (RLIMIT_MEMLOCK is lower "
         "here); it goes on without");
   me.home = sys::getpid();
+  regions_of_agent.move_to(me.home);
   me.child_told = false;
   ++me.generation;
 
