@@ -342,11 +342,12 @@ class helper {
 
   result<void> describe_files() {
     const auto room = CKPT_TRY(s_.arena.take(sizeof(state::files_capture)));
+    wishes_.ignored = state_of_agent.config.ignored;
     // A hundred thousand descriptors take some 20 MiB; pages that are not needed are never there.
     const u64 quarter = page_down(s_.arena.left() / 4);
     const auto scratch = CKPT_TRY(s_.arena.take(quarter > (1 << 20) ? quarter : 1 << 20));
     files_ = new (room.data()) state::files_capture(s_.proc.view(), s_.self.view(), s_.program,
-                                                        s_.thread, scratch);
+                                                        s_.thread, scratch, wishes_);
     return files_->capture(s_.metadata, s_.why);
   }
 
@@ -453,6 +454,7 @@ class helper {
   region_view regions_;
   memory_capture memory_;
   shared_objects objects_{s_};
+  state::descriptor_wishes wishes_;
   state::files_capture* files_ = nullptr;
   u64 data_size_ = 0;
   sys::unique_fd program_;

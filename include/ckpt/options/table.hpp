@@ -19,6 +19,7 @@ enum class id : u8 {
   verbose,
   log,
   seccomp,
+  ignore_fd,
   help,
   version
 };
@@ -55,6 +56,9 @@ inline constexpr option table[] = {
      "where messages go when the program has closed or replaced its standard error"},
     {id::seccomp, "", 0, "try", "CKPT_SECCOMP", agent,
      "try: checkpoint although the program is under seccomp, whose filter may kill it"},
+    {id::ignore_fd, "ignore-fd", 0, "LIST", "CKPT_IGNORE_FD", command | agent,
+     "descriptors that do not stop a checkpoint and are closed after a restart: numbers, and socket "
+     "or all for those that cannot be saved; several with commas, or repeated"},
     {id::verbose, "verbose", 'v', "", "CKPT_VERBOSE", command | agent | restart,
      "say what is done"},
     {id::help, "help", 'h', "", "", command | restart, "show this help"},
