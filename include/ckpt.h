@@ -180,9 +180,21 @@ CKPT_DECLARE(int, release, (void), (), 0)
 /* int ckpt_region(void *address, size_t length, int what)
  * Says what the images contain of `length` bytes from `address`, to the byte, from now on:
  * CKPT_REGION_KEEP, _ZERO or _OMIT; the latest word counts where regions overlap. It goes with the
- * address, not with what is mapped there, and is kept across restarts. Registers and copies of the
- * bytes elsewhere are not affected. Returns 0, or -1 (the range wraps around, no more room for regions,
- * which are 1024 at most), as ckpt_error() says. Signal-safe. */
+ * address, not with what is mapped there, and is kept across restarts. Only the image is affected, not
+ * the running program; what registers hold and copies of the bytes elsewhere are not either.
+ *
+ * Whole pages of CKPT_REGION_OMIT are not mapped after a restart, whatever was there (a mapping of a
+ * device that could not be saved, too); the bytes of pages that are omitted in part are zero, and so
+ * is all that is omitted of the main thread's stack. In shared memory and memory files the bytes are
+ * zero for everybody who sees them. A writable shared mapping of a file that has a name can be
+ * omitted, and the file stays as it is, but not be made zero: that refuses the checkpoint.
+ *
+ * Returns 0, or -1, as ckpt_error() says: the range wraps around, it has memory of ckpt's own, or there
+ * is no more room for regions, of which there may be 1024 (those that adjoin and are of one kind count
+ * as one). Signal-safe.
+ *
+ *   ckpt_region(key, sizeof key, CKPT_REGION_ZERO);
+ *   ckpt_region(cache, cache_size, CKPT_REGION_OMIT); */
 CKPT_DECLARE(int, region, (void *address, size_t length, int what), (address, length, what), 0)
 
 /* void ckpt_on_preckpt(void (*f)(void *), void *arg), ckpt_on_postckpt, ckpt_on_restart

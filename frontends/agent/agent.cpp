@@ -11,6 +11,7 @@
 #include "api.hpp"
 #include "checkpoint.hpp"
 #include "load.hpp"
+#include "region_call.hpp"
 #include "resume.hpp"
 
 extern "C" {

@@ -1,246 +1,25 @@
 // SPDX-License-Identifier: MIT
 //
-// The frozen program's memory: which mappings there are, what each becomes in the image, and which
-// of their pages hold anything. Zero pages and pages never touched cost nothing.
+// The frozen program's memory: which of its pages hold anything, and their bytes. Zero pages and
+// pages never touched cost nothing.
 #pragma once
 
 #include <cstring>
 
-#include "ckpt/base/text.hpp"
 #include "ckpt/image/metadata_view.hpp"
-#include "ckpt/maps/name.hpp"
-#include "ckpt/maps/parser.hpp"
-#include "session.hpp"
-#include "shared_objects.hpp"
+#include "page_finder.hpp"
+#include "segment_recorder.hpp"
 
 namespace ckpt::agent {
-
-/// Memory of ours that no image contains: the arena has no place in the map at all, the scratch
-/// keeps its place and is zero.
-struct own_memory {
-  range arena;
-  range scratch;
-};
-
-/// Turns the lines of smaps into segments. The handler of maps::parser.
-class segment_recorder {
- public:
-  segment_recorder(format::metadata_builder& out, own_memory own, shared_objects& objects,
-                   report& why)
-      : out_(out), own_(own), objects_(objects), why_(why) {}
-
-  result<void> on_mapping(const maps::mapping_head& head) {
-    head_ = head;
-    name_.clear();
-    flags_ = {};
-    huge_bytes_ = 0;
-    use_ = {};
-    return {};
-  }
-  result<void> on_name(std::string_view piece) {
-    name_.append(piece);
-    return {};
-  }
-  result<void> on_kilobytes(std::string_view key, u64 kilobytes) {
-    if (key == "AnonHugePages") huge_bytes_ = kilobytes * 1024;
-    if (key == "Shared_Clean" || key == "Shared_Dirty") use_.elsewhere += kilobytes * 1024;
-    if (key == "Swap") use_.swapped += kilobytes * 1024;
-    return {};
-  }
-  result<void> on_flags(maps::vm_flags flags) {
-    flags_ = flags;
-    return {};
-  }
-  result<void> on_mapping_end() {
-    const auto kind = CKPT_TRY(classify());
-    if (kind == no_segment) return {};
-    // The arena may have merged with a neighbour: what lies on either side is the program's.
-    const range below = head_.where.intersect({0, own_.arena.begin});
-    const range above = head_.where.intersect({own_.arena.end, ~u64{0}});
-    if (!head_.where.overlaps(own_.arena)) return add(kind, head_.where);
-    if (!below.empty()) CKPT_TRY(add(kind, below));
-    if (!above.empty()) CKPT_TRY(add(kind, above));
-    return {};
-  }
-
- private:
-  using kind_t = state::segment_kind;
-  static constexpr kind_t no_segment = kind_t{};
-
-  errc refuse(std::string_view what) {
-    return why_.refuse("memory at ", address_range{head_.where.begin, head_.where.end}, " is ", what,
-                       " (", quoted{name_.view()}, "), which cannot be saved");
-  }
-
-  result<kind_t> classify() {
-    using maps::vm_flag;
-    switch (maps::special_of(name_.view())) {
-      case maps::special::vsyscall:
-      case maps::special::uprobes: return no_segment;
-      case maps::special::vvar: return kind_t::vvar;
-      case maps::special::vdso: return kind_t::vdso;
-      default: break;
-    }
-    // A program that may map page 0 is root's; here it would be a null pointer.
-    if (head_.where.begin < page_size) return refuse("at address 0");
-    if (flags_.has(vm_flag::huge_tlb)) return refuse("made of hugetlb pages");
-    if (flags_.has(vm_flag::shadow_stack)) return refuse("a shadow stack");
-    switch (maps::backing_of(name_.view())) {
-      case maps::backing::secret: return refuse("secret memory");
-      case maps::backing::aio_ring: return refuse("an asynchronous I/O ring");
-      case maps::backing::anon_inode: return refuse("a mapping of a kernel object");
-      case maps::backing::huge_pages:
-        return refuse("made of hugetlb pages");
-      default: break;
-    }
-    if (flags_.has(vm_flag::io) || flags_.has(vm_flag::pure_pfn))
-      return refuse("a mapping of a device");
-    if (head_.shared) {
-      object_ = CKPT_TRY(objects_.add_mapping(head_, name_.view(), flags_, use_));
-      return object_ != 0 ? kind_t::shared : kind_t::shared_file;
-    }
-    if (flags_.has(vm_flag::grows_down)) return kind_t::stack;
-    // A private mapping of /dev/zero is anonymous memory by another way.
-    if (name_.view() == "/dev/zero") return kind_t::anonymous;
-    return head_.inode != 0 || maps::backing_of(name_.view()) != maps::backing::memory
-               ? kind_t::private_file
-               : kind_t::anonymous;
-  }
-
-  result<void> add(kind_t kind, range where) {
-    state::segment s{};
-    s.address = where.begin;
-    s.length = where.length();
-    s.kind = kind;
-    s.protection = wire::flags<state::protection>(head_.protection);
-    s.vm_flags = flags_.bits();
-    s.huge_bytes = huge_bytes_;
-    s.file_offset = head_.inode != 0 ? head_.offset + (where.begin - head_.where.begin) : 0;
-    s.device = head_.device;
-    s.inode = head_.inode;
-    s.object = kind == kind_t::shared ? object_ : 0;
-    return out_.add(s, bytes_of_text(name_.view()));
-  }
-
-  format::metadata_builder& out_;
-  own_memory own_;
-  maps::mapping_head head_;
-  maps::vm_flags flags_;
-  u64 huge_bytes_ = 0;
-  shared_objects& objects_;
-  mapping_use use_;
-  report& why_;
-  u64 object_ = 0;
-  fixed_text<4200> name_;  // cut where a path is longer than PATH_MAX; it is only shown
-};
-
-/// Which pages exist and which are guards, by PAGEMAP_SCAN (6.7) or by reading /proc/self/pagemap.
-class page_finder {
- public:
-  enum class what : u8 { present, swapped, guard };
-
-  result<void> open() {
-    fd_ = sys::unique_fd(CKPT_TRY(sys::openat(sys::abi::at_fdcwd, "/proc/self/pagemap",
-                                              sys::abi::o_rdonly | sys::abi::o_cloexec)));
-    return {};
-  }
-
-  /// Before 6.15 nothing tells a guard page from a swapped one; then nothing is called a guard.
-  [[nodiscard]] bool knows_guards() const { return !no_guards_; }
-
-  /// Calls visit(range, what) for each run of pages that are not empty, in order.
-  template <class Visitor>
-  result<void> for_each(range where, Visitor&& visit) {
-    if (!no_scan_) {
-      const auto outcome = scan(where, visit);
-      if (outcome.ok()) return {};
-      if (outcome.error() != not_there_) return outcome;
-      no_scan_ = true;
-      no_guards_ = false;
-    }
-    return read_entries(where, visit);
-  }
-
- private:
-  static constexpr errc not_there_ = static_cast<errc>(25);  // ENOTTY: no such ioctl
-
-  template <class Visitor>
-  result<void> scan(range where, Visitor&& visit) {
-    sys::abi::page_region regions[256];
-    u64 at = where.begin;
-    while (at < where.end) {
-      sys::abi::pm_scan_arg arg{};
-      arg.size = sizeof arg;
-      arg.start = at;
-      arg.end = where.end;
-      arg.vec = reinterpret_cast<u64>(&regions[0]);
-      arg.vec_len = 256;
-      const u64 guard = no_guards_ ? 0 : sys::abi::page_is_guard;
-      arg.category_anyof_mask = sys::abi::page_is_present | sys::abi::page_is_swapped | guard;
-      arg.return_mask = arg.category_anyof_mask | sys::abi::page_is_pfnzero;
-      const auto found = sys::ioctl(fd_.get(), sys::abi::pagemap_scan_ioctl, &arg);
-      if (!found.ok()) {
-        if (found.error() == errc::interrupted) continue;
-        if (found.error() != errc::invalid || no_guards_) return found.error();
-        no_guards_ = true;
-        continue;
-      }
-      for (long i = 0; i < *found; ++i) {
-        const auto& r = regions[i];
-        if ((r.categories & sys::abi::page_is_pfnzero) != 0) continue;
-        const auto is = (r.categories & sys::abi::page_is_guard) != 0     ? what::guard
-                        : (r.categories & sys::abi::page_is_present) != 0 ? what::present
-                                                                          : what::swapped;
-        CKPT_TRY(visit(range{r.start, r.end}, is));
-      }
-      if (arg.walk_end <= at) break;
-      at = arg.walk_end;
-    }
-    return {};
-  }
-
-  template <class Visitor>
-  result<void> read_entries(range where, Visitor&& visit) {
-    u64 entries[512];
-    sys::linux_files kernel;
-    range run{0, 0};
-    what run_is = what::present;
-    const auto flush = [&]() -> result<void> {
-      if (run.empty()) return {};
-      return visit(run, run_is);
-    };
-    for (u64 at = where.begin; at < where.end;) {
-      const u64 pages = (where.end - at) / page_size;
-      const u64 n = pages < 512 ? pages : 512;
-      CKPT_TRY(sys::pread_up_to(kernel, fd_.get(),
-                                std::as_writable_bytes(std::span(entries, n)),
-                                at / page_size * sizeof(u64)));
-      for (u64 i = 0; i < n; ++i, at += page_size) {
-        // Bit 63 present, 62 swapped, 58 guard (since 6.15).
-        if (entries[i] >> 62 == 0) continue;
-        const auto is = (entries[i] >> 58 & 1) != 0   ? what::guard
-                        : (entries[i] >> 63 & 1) != 0 ? what::present
-                                                      : what::swapped;
-        if (run.end != at || run_is != is) {
-          CKPT_TRY(flush());
-          run = {at, at};
-          run_is = is;
-        }
-        run.end = at + page_size;
-      }
-    }
-    return flush();
-  }
-
-  sys::unique_fd fd_;
-  bool no_scan_ = false;
-  bool no_guards_ = false;
-};
 
 /// Finds the pages worth saving and gives their bytes.
 class memory_capture {
  public:
   memory_capture(session& s, own_memory own) : s_(s), own_(own) {}
+
+  /// What no image contains.
+  // Context: helper, all threads frozen
+  void leave_out(region_view regions) { regions_ = regions; }
 
   /// Appends a record for every mapping.
   // Context: helper, all threads frozen
@@ -251,7 +30,7 @@ class memory_capture {
                                            sys::abi::o_rdonly | sys::abi::o_cloexec)
                                    .value_or(-1));
     if (!smaps) return s_.why.refuse("cannot open /proc/self/smaps (is /proc mounted?)");
-    segment_recorder recorder(s_.metadata, own_, objects, s_.why);
+    segment_recorder recorder(s_.metadata, own_, regions_, objects, s_.why);
     sys::linux_files kernel;
     const auto text = CKPT_TRY(s_.arena.take(64 * 1024));
     if (auto r = maps::parse_file(kernel, smaps.get(),
@@ -293,8 +72,10 @@ class memory_capture {
     image::for_each<state::segment>(segments(), [&](const state::segment& seg, bytes name) {
       name_ = text_of_bytes(name);
       if (outcome.ok())
-        outcome = pieces.for_each({seg.address, seg.address + seg.length},
-                                  [&](range piece) { return find_pages(seg, piece); });
+        outcome = pieces.for_each(
+            {seg.address, seg.address + seg.length}, [&](range piece) {
+              return regions_.each_kept(piece, [&](range kept) { return find_pages(seg, kept); });
+            });
       if (outcome.ok()) outcome = flush_extent();  // an extent lies in one segment
     });
     CKPT_TRY(outcome);
@@ -317,9 +98,8 @@ class memory_capture {
       for (; i < n && outcome.ok(); ++i) {
         const auto e = image::extent_at(extents, i);
         if (e.address >= seg.address + seg.length) break;
-        outcome = in_place(seg) ? writer.put_data({reinterpret_cast<const std::byte*>(e.address.get()),
-                                                   e.length})
-                                : write_remote(e, writer);
+        outcome = in_place(seg) ? write_in_place({e.address, e.address + e.length}, writer)
+                                : write_copy({e.address, e.address + e.length}, writer);
       }
     });
     return outcome;
@@ -432,8 +212,7 @@ class memory_capture {
       if (is == page_finder::what::guard) return {};
       if (!in_place(s) || is == page_finder::what::swapped) return find_by_reading(run);
       for (u64 at = run.begin; at < run.end; at += page_size)
-        if (!own_.scratch.contains(at) && !is_zero_page(reinterpret_cast<const std::byte*>(at)))
-          CKPT_TRY(add_page(at));
+        if (!own_.scratch.contains(at) && holds_anything(at)) CKPT_TRY(add_page(at));
       return {};
     });
   }
@@ -476,6 +255,7 @@ class memory_capture {
       const u64 left = where.end - at;
       const u64 wanted = left < bounce_size ? left : bounce_size;
       const u64 got = remote_.read(at, bounce_.first(wanted)) / page_size * page_size;
+      regions_.wipe(at, bounce_.first(got));
       for (u64 i = 0; i < got; i += page_size)
         if (!own_.scratch.contains(at + i) && !is_zero_page(bounce_.data() + i))
           CKPT_TRY(add_page(at + i));
@@ -509,22 +289,48 @@ class memory_capture {
     return s_.metadata.append(bytes_of(e));
   }
 
+  /// A page that can be read in place.
+  bool holds_anything(u64 at) {
+    const auto* page = reinterpret_cast<const std::byte*>(at);
+    if (!regions_.touches({at, at + page_size})) return !is_zero_page(page);
+    const auto copy = bounce_.first(page_size);
+    std::memcpy(copy.data(), page, page_size);
+    regions_.wipe(at, copy);
+    return !is_zero_page(copy.data());
+  }
+
+  /// What has bytes that must not be in the image is copied first: it is hashed and written, two
+  /// looks, and the program's own memory stays as it is.
   template <class Writer>
-  result<void> write_remote(const state::extent& e, Writer& writer) {
-    for (u64 done = 0; done < e.length;) {
-      const u64 left = e.length - done;
-      const u64 n = left < bounce_size ? left : bounce_size;
+  result<void> write_in_place(range where, Writer& writer) {
+    for (u64 at = where.begin; at < where.end;) {
+      const u64 end = regions_.next_touched(at, where.end);
+      if (end > at)
+        CKPT_TRY(writer.put_data({reinterpret_cast<const std::byte*>(at), end - at}));
+      if (end < where.end) CKPT_TRY(write_copy({end, end + page_size}, writer));
+      at = end < where.end ? end + page_size : end;
+    }
+    return {};
+  }
+
+  template <class Writer>
+  result<void> write_copy(range where, Writer& writer) {
+    for (u64 at = where.begin; at < where.end;) {
+      const u64 left = where.end - at;
+      const auto copy = bounce_.first(left < bounce_size ? left : bounce_size);
       CKPT_TRY(writer.settle());  // the bounce buffer may still be in use
-      if (remote_.read(e.address + done, bounce_.first(n)) != n)
-        return s_.why.refuse("memory at ", hex{e.address + done}, " became unreadable");
-      CKPT_TRY(writer.put_data(bytes(bounce_).first(n)));
-      done += n;
+      if (remote_.read(at, copy) != copy.size())
+        return s_.why.refuse("memory at ", hex{at}, " became unreadable");
+      regions_.wipe(at, copy);
+      CKPT_TRY(writer.put_data(copy));
+      at += copy.size();
     }
     return {};
   }
 
   session& s_;
   own_memory own_;
+  region_view regions_;
   remote_memory remote_;
   page_finder finder_;
   mutable_bytes bounce_;

@@ -4,6 +4,7 @@
 // options of the ckpt command that started it. Read once, when the library is loaded.
 #pragma once
 
+#include "ckpt/options/ignored.hpp"
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
 #include "ckpt/sys/calls.hpp"
@@ -46,6 +47,7 @@ struct config {
   bool verbose = false;
   bool try_seccomp = false;
   fixed_text<name_capacity> log;
+  options::ignored_descriptors ignored;
 
   /// False when the value means nothing; the default stays.
   bool set(options::id id, std::string_view value) {
@@ -81,6 +83,8 @@ struct config {
         log.clear();
         log.append(value);
         return !log.truncated();
+      case options::id::ignore_fd:
+        return ignored.add(value);
       case options::id::seccomp:
         try_seccomp = value == "try";
         return try_seccomp;

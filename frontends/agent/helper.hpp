@@ -27,8 +27,7 @@ class helper {
  public:
   explicit helper(session& s, u32 generation)
       : s_(s), generation_(generation), threads_(s),
-        memory_(s, {s.arena.whole(), {reinterpret_cast<u64>(agent_scratch),
-                                      reinterpret_cast<u64>(agent_scratch_end)}}) {}
+        memory_(s, own_memory_of(s)) {}
 
   // Context: helper
   void run() {
@@ -52,6 +51,12 @@ class helper {
   }
 
  private:
+  static own_memory own_memory_of(const session& s) {
+    return {s.arena.whole(),
+            {reinterpret_cast<u64>(agent_scratch), reinterpret_cast<u64>(agent_scratch_end)},
+            {}};
+  }
+
   [[nodiscard]] bool program_alive() const {
     // Threads that we hold are ours to reap: until then the process does not count as dead.
     int status = 0;
@@ -112,6 +117,9 @@ class helper {
   }
 
   result<void> checkpoint() {
+    // Not before all threads are frozen: until then they may say more.
+    regions_ = regions_of_agent.view();
+    memory_.leave_out(regions_);
     CKPT_TRY(describe());
     CKPT_TRY(write());
     return {};
@@ -196,7 +204,9 @@ class helper {
     const auto room = s_.arena.take(end - begin);
     remote_memory memory;
     if (!room.ok() || !memory.open().ok()) return {};
-    return bytes(*room).first(memory.read(begin, room->first(end - begin)));
+    const auto copy = room->first(memory.read(begin, room->first(end - begin)));
+    regions_.wipe(begin, copy);
+    return copy;
   }
 
   result<void> add_link(state::text_kind kind, std::string_view name) {
@@ -332,11 +342,12 @@ class helper {
 
   result<void> describe_files() {
     const auto room = CKPT_TRY(s_.arena.take(sizeof(state::files_capture)));
+    wishes_.ignored = state_of_agent.config.ignored;
     // A hundred thousand descriptors take some 20 MiB; pages that are not needed are never there.
     const u64 quarter = page_down(s_.arena.left() / 4);
     const auto scratch = CKPT_TRY(s_.arena.take(quarter > (1 << 20) ? quarter : 1 << 20));
     files_ = new (room.data()) state::files_capture(s_.proc.view(), s_.self.view(), s_.program,
-                                                        s_.thread, scratch);
+                                                        s_.thread, scratch, wishes_);
     return files_->capture(s_.metadata, s_.why);
   }
 
@@ -440,8 +451,10 @@ class helper {
   session& s_;
   u32 generation_;
   frozen_threads threads_;
+  region_view regions_;
   memory_capture memory_;
   shared_objects objects_{s_};
+  state::descriptor_wishes wishes_;
   state::files_capture* files_ = nullptr;
   u64 data_size_ = 0;
   sys::unique_fd program_;

@@ -6,6 +6,7 @@
 
 #include "ckpt/state/files/restore.hpp"
 #include "queued_signals.hpp"
+#include "regions.hpp"
 #include "restore_threads.hpp"
 #include "taken_handover.hpp"
 
@@ -123,6 +124,7 @@ inline void resume(const image::handover& given) {
   directory.append(text_of_bytes(image::text(metadata, state::text_kind::directory)));
   if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
   me.home = sys::getpid();
+  regions_of_agent.move_to(me.home);
   me.child_told = false;
   ++me.generation;
   me.last.was_restarted();

@@ -13,6 +13,7 @@
 #include "ckpt/maps/parser.hpp"
 #include "ckpt/state/files/capture.hpp"
 #include "ckpt/state/shared_memory.hpp"
+#include "hidden_parts.hpp"
 #include "remote_memory.hpp"
 #include "session.hpp"
 
@@ -86,9 +87,16 @@ class shared_objects {
     e->writable = e->writable || may_write;
     e->may_write = e->may_write || may_write;
     e->no_reserve = e->no_reserve || flags.has(maps::vm_flag::no_reserve);
+    ++e->mappings;
     e->elsewhere += use.elsewhere;
     e->swapped += use.swapped;
     return static_cast<u64>(e - entries_) + 1;
+  }
+
+  /// Keeps bytes behind a shared mapping out of the image.
+  // Context: helper, all threads frozen
+  result<void> hide(const maps::mapping_head& head, region_view regions) {
+    return hidden_.add(s_, head, regions);
   }
 
   /// Gives objects their numbers and the segments theirs, and describes them.
@@ -117,13 +125,20 @@ class shared_objects {
       table.object = e.number;
       CKPT_TRY(s_.metadata.begin(table));
       extent_ = {};
-      const auto add = [&](range run) -> result<void> {
+      const auto add_run = [&](range run) -> result<void> {
         if (extent_.end == run.begin && !extent_.empty()) {
           extent_.end = run.end;
           return {};
         }
         CKPT_TRY(flush(table, data_size));
         extent_ = run;
+        return {};
+      };
+      const auto add = [&](range run) -> result<void> {
+        if (!hides(e, run)) return add_run(run);
+        for (u64 at = run.begin; at < run.end; at += page_size)
+          if (!hidden_.covers(e.device, e.inode, {at, at + page_size}))
+            CKPT_TRY(add_run({at, at + page_size}));
         return {};
       };
       auto found = each_run(e, add);
@@ -184,6 +199,7 @@ class shared_objects {
     bool no_reserve;
     bool whole;
     u64 elsewhere, swapped;
+    u64 mappings;
     u64 stat_device;  // where stat(2) has another number than maps
     u64 attached;     // of a System V segment, by whomever
     range mapped;     // from the lowest to the highest offset
@@ -363,6 +379,7 @@ class shared_objects {
       return s_.why.refuse("the System V segment ", quoted{path_of(e)},
                            " is attached by another process too, which would not share it after a "
                            "restart");
+    if (e.kind == state::object_kind::named) CKPT_TRY(refuse_zeros(e));
     e.whole = e.kind != state::object_kind::named || covers_all(e);
     state::shared_object o{};
     o.number = e.number;
@@ -385,10 +402,30 @@ class shared_objects {
       if (s.object == e.number && s.kind == state::segment_kind::shared) visit(s);
     });
   }
+  /// Those that are not mapped again, too.
   u64 mappings_of(const entry& e) const {
-    u64 n = 0;
-    each_segment(e, [&](const state::segment&) { ++n; });
+    u64 n = e.mappings;
+    hidden_.for_each(e.device, e.inode, [&](const hidden_parts::part& p) {
+      if (p.omitted && p.whole) ++n;
+    });
     return n;
+  }
+  /// The file outside has the bytes; zeros in the image would go into it in a restart.
+  result<void> refuse_zeros(const entry& e) {
+    u64 address = 0;
+    hidden_.for_each(e.device, e.inode, [&](const hidden_parts::part& p) {
+      if (!p.omitted) address = p.address;
+    });
+    if (address == 0) return {};
+    return s_.why.refuse("memory at ", hex{address}, " is to be zero in the image and is a shared "
+                         "mapping of ", quoted{path_of(e)}, ", which would lose the bytes in a "
+                         "restart; say CKPT_REGION_OMIT, or map a file without a name");
+  }
+  [[nodiscard]] bool hides(const entry& e, range where) const {
+    return e.kind != state::object_kind::named && hidden_.touches(e.device, e.inode, where);
+  }
+  void wipe(const entry& e, u64 offset, mutable_bytes copy) const {
+    if (e.kind != state::object_kind::named) hidden_.wipe(e.device, e.inode, offset, copy);
   }
   /// Whether this program itself sees some part of it in two places, privately or shared.
   bool maps_twice(const entry& e) const {
@@ -400,6 +437,8 @@ class shared_objects {
                           first.overlaps({b.file_offset, b.file_offset + b.length}));
       });
     });
+    hidden_.for_each(e.device, e.inode,
+                     [&](const hidden_parts::part& p) { twice = twice || p.omitted; });
     return twice;
   }
   bool covers_all(const entry& e) const {
@@ -650,7 +689,7 @@ class shared_objects {
             p = CKPT_TRY(visible_at(e, at));
           }
           if (length > p.where.end - at) length = p.where.end - at;
-          if (p.readable) {
+          if (p.readable && !hides(e, {at, at + length})) {
             CKPT_TRY(writer.put_data(
                 {reinterpret_cast<const std::byte*>(p.address + (at - p.where.begin)), length}));
             at += length;
@@ -667,6 +706,7 @@ class shared_objects {
         } else if (remote_.read(p.address + (at - p.where.begin), part) != length) {
           return errc::io;
         }
+        wipe(e, at, part);
         CKPT_TRY(writer.put_data(part));
         at += length;
       }
@@ -679,6 +719,7 @@ class shared_objects {
   entry* entries_ = nullptr;
   u64 count_ = 0;
   bytes segments_;
+  hidden_parts hidden_;
   mutable_bytes names_;
   mutable_bytes buffer_;
   mutable_bytes view_;

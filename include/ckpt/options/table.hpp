@@ -20,6 +20,7 @@ enum class id : u8 {
   verbose,
   log,
   seccomp,
+  ignore_fd,
   help,
   version
 };
@@ -66,6 +67,10 @@ inline constexpr option table[] = {
     {id::seccomp, "", 0, "try", "CKPT_SECCOMP", agent,
      "try: checkpoint although the program is under seccomp, whose filter may kill it",
      "try: checkpoint even under seccomp", "try"},
+    {id::ignore_fd, "ignore-fd", 0, "LIST", "CKPT_IGNORE_FD", command | agent,
+     "descriptors that do not stop a checkpoint and are closed after a restart: numbers, and socket "
+     "or all for those that cannot be saved; several with commas, or repeated",
+     "N|socket|all: close it at a restart", "socket all"},
     {id::verbose, "verbose", 'v', "", "CKPT_VERBOSE", command | agent | restart,
      "say what is done",
      "say what is done"},

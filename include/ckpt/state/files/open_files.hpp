@@ -17,13 +17,19 @@ namespace ckpt::state {
 
 struct seen_descriptor {
   i32 fd;
-  u32 first;       // index of the lowest descriptor with the same open file
-  u32 first_same;  // index of the lowest descriptor of the same file, opened once or twice
+  // Indices of the lowest descriptor with the same open file, and of the lowest of the same file,
+  // opened once or twice; of those that are not ignored, if there are.
+  u32 first;
+  u32 first_same;
   u32 id;
   u32 stdio;
   file_kind kind;
   u8 access;  // on first_same: a bit for each access mode that any descriptor of the file has
   bool locked;
+  bool ignored;  // closed after a restart; on `first`, all descriptors of the open file
+  bool as_given;  // on `first`: opened by a path that the program has put there
+  u32 content;    // on `first`: number of the unnamed file, counted from 1
+  u32 wish;       // on `first`: with as_given, which one
   bool packets;  // on first_same: some end of the pipe is in packet mode
   proc::fdinfo info;
   u64 st_dev, st_ino, st_rdev, st_nlink;
@@ -99,17 +105,25 @@ class open_files {
     for (u32 begin = 0; begin < count_;) {
       u32 end = begin + 1;
       while (end < count_ && same_file(at(sorted_[begin]), at(sorted_[end]))) ++end;
+      // One that is ignored speaks for the others only when all are.
+      const auto speaks_before = [&](u32 a, u32 b) {
+        return at(a).ignored != at(b).ignored ? at(b).ignored : a < b;
+      };
       u32 lowest = sorted_[begin];
       for (u32 i = begin; i < end; ++i)
-        if (sorted_[i] < lowest) lowest = sorted_[i];
+        if (speaks_before(sorted_[i], lowest)) lowest = sorted_[i];
       for (u32 i = begin; i < end; ++i) {
         seen_descriptor& e = at(sorted_[i]);
         e.first_same = lowest;
         at(lowest).access |= static_cast<u8>(1u << (e.info.flags & 3u));
         if ((e.info.flags & u32{sys::abi::o_direct}) != 0) at(lowest).packets = true;
-        // Equal ones stand together; the sort is stable, so the lowest is first.
-        const bool same = i > begin && order(sorted_[i - 1], sorted_[i]) == 0;
-        e.first = same ? at(sorted_[i - 1]).first : sorted_[i];
+      }
+      for (u32 from = begin; from < end;) {  // equal ones stand together
+        u32 speaker = sorted_[from];
+        u32 to = from + 1;
+        for (; to < end && order(sorted_[to - 1], sorted_[to]) == 0; ++to)
+          if (speaks_before(sorted_[to], speaker)) speaker = sorted_[to];
+        for (; from < to; ++from) at(sorted_[from]).first = speaker;
       }
       begin = end;
     }

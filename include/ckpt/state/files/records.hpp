@@ -32,6 +32,9 @@ constexpr bool is_object(file_kind k) {
   return k >= file_kind::eventfd && k <= file_kind::socket;
 }
 
+enum class file_mark : u32 { as_given = 1 };
+constexpr u32 all_of(file_mark) { return 1; }
+
 struct open_file {
   static constexpr auto record = format::record_type::open_file;
   wire::le<u32> id;
@@ -47,7 +50,7 @@ struct open_file {
   wire::le<u64> head_checksum;
   wire::le<u64> tail_checksum;
   wire::le<u32> stdio;
-  wire::reserved<4> reserved;
+  wire::flags<file_mark> marks;
 };
 
 struct descriptor {
@@ -86,7 +89,7 @@ inline constexpr u64 fingerprint_bytes = 4096;
 }  // namespace ckpt::state
 
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::open_file, id, kind, flags, mode, offset, size, modified_ns,
-                        device, inode, content, head_checksum, tail_checksum, stdio, reserved);
+                        device, inode, content, head_checksum, tail_checksum, stdio, marks);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::descriptor, number, open_file, flags, reserved);
 BOOST_HANA_ADAPT_STRUCT(ckpt::state::file_lock, open_file, kind, exclusive, reserved, start,
                         length);
@@ -105,7 +108,8 @@ inline constexpr auto describe<state::open_file> = description<14>{
      "number of the shared_object that it opens, 0 for none",
      "XXH3-64 of the first 4096 bytes, 0 when they could not be read",
      "XXH3-64 of the last 4096 bytes, 0 when they could not be read",
-     "for an outside file: which of descriptors 0, 1, 2 it was", "zero"}};
+     "for an outside file: which of descriptors 0, 1, 2 it was",
+     "1 the program itself has put the path there: whatever it leads to is taken as it is"}};
 template <>
 inline constexpr auto describe<state::descriptor> = description<4>{
     "descriptor",
