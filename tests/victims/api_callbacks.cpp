@@ -18,11 +18,10 @@ static char history[4000];
 static volatile unsigned length;
 static thread_local long own = 1;
 static long worker_own;
-static int worker_tid_matters;
 static int file = -1;
 static timer_t timer;
-static volatile uint64_t turns;
-static volatile bool stop;
+static std::atomic<uint64_t> turns;
+static std::atomic<bool> stop;
 
 static void on_usr1(int) {}
 
@@ -106,7 +105,7 @@ static void* work(void*) {
 }
 
 static void* turn(void*) {
-  while (!stop) turns = turns + 1;
+  while (!stop) ++turns;
   return nullptr;
 }
 
@@ -116,7 +115,6 @@ int main(int count, char** values) {
     ckpt_on_preckpt(note, nullptr);
     return victim::work_until_stop(), victim::finish();
   }
-  (void)worker_tid_matters;
   file = open("/dev/null", O_RDONLY);
   signal(SIGUSR1, on_usr1);
   sigevent event{};
