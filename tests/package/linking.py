@@ -376,17 +376,18 @@ def under_the_command(setup, *flags):
 
 
 def user_preload(setup):
-    """A static program has no use for LD_PRELOAD, and sees it as the user set it."""
+    """A static program has no use for LD_PRELOAD, and sees it as the user set it, from its first
+    constructor on."""
     linked = Linked(setup)
     (linked.cwd / "show.c").write_text(
-        "#include <stdio.h>\n#include <string.h>\nextern char** environ;\nint main(void) {\n"
+        "#include <stdio.h>\n#include <string.h>\nextern char** environ;\n"
+        "__attribute__((constructor)) static void show(void) {\n"
         "  for (char** e = environ; *e; ++e)\n"
-        "    if (!strncmp(*e, \"LD_\", 3) || !strncmp(*e, \"_CKPT\", 5)) puts(*e);\n  return 0; }\n")
+        "    if (!strncmp(*e, \"LD_\", 3) || !strncmp(*e, \"_CKPT\", 5)) puts(*e);\n}\n"
+        "int main(void) { return 0; }\n")
     linked.build(tool("gcc"), "-static", "show.c", f"-L{linked.library}", "-lckpt")
     for env, wanted in (({}, ""), ({"LD_PRELOAD": "/nowhere.so"}, "LD_PRELOAD=/nowhere.so\n")):
-        got = setup.run(["env", *(f"{k}={v}" for k, v in env.items()), setup.ckpt, "./program"],
-                        linked.cwd) if not env else \
-            setup.run([setup.ckpt, "./program"], linked.cwd, env=env)
+        got = setup.run([setup.ckpt, "./program"], linked.cwd, env=env)
         if got[:2] != (0, wanted):
             raise harness.Failure(f"LD_PRELOAD {env}: {got}")
 
@@ -433,6 +434,41 @@ os.write(1, b"timers %d\\nok\\n" % timers)
                 session.process.wait_until(lambda: session.process.catches(number), "it is armed", 30)
         session.end(output=b"ready\ntimers %d\nok\n" % timers)
         session.go_on()
+
+
+def calls(setup, flags, command=(), env=None):
+    """The functions of ckpt.h reach the agent that has the options, whoever else is there."""
+    linked = Linked(setup)
+    env = {key: str(value) for key, value in (env or {}).items()}
+    linked.build(tool("gcc"), f"-I{linked.include}", "calls.c", f"-L{linked.library}", *flags,
+                 f"-Wl,-rpath,{linked.library}")
+    got = setup.run([*command, "./program"], linked.cwd, env=env)
+    if got != (0, "", ""):
+        raise harness.Failure(f"asked to end: {got}")
+    harness.check_image(setup, linked.cwd / "called.ckpt")
+    got = setup.run(["./called.ckpt"], linked.cwd)
+    if got != (0, "0 1 1 \n", ""):
+        raise harness.Failure(f"from the image: {got}")
+    # An option, or a variable, of whoever starts it.
+    env = env if command else env | {"CKPT_CONTINUE": "1"}
+    got = setup.run([*command, *(["-c"] if command else []), "./program"], linked.cwd, env=env)
+    if got != (0, "0 0 0 \n", ""):
+        raise harness.Failure(f"asked to go on: {got}")
+
+
+def call_cases(setup):
+    library = setup.library
+    static = ["-static", "-lckpt"]
+    within = ["-l:libckpt.a"]
+    dynamic = ["-Wl,--no-as-needed", "-lckpt"]
+    ways = {"static": static, "the agent within": within, "libckpt.so": dynamic}
+    for name, flags in ways.items():
+        yield f"calls, {name}", lambda flags=flags: calls(setup, flags)
+        yield f"calls, {name}, under ckpt", lambda flags=flags: calls(setup, flags, [setup.ckpt])
+    yield "calls, the agent within, preloaded as well", \
+        lambda: calls(setup, within, env={"LD_PRELOAD": library})
+    yield "calls, libckpt.so, preloaded as well", \
+        lambda: calls(setup, dynamic, env={"LD_PRELOAD": library})
 
 
 # --- the stub -----------------------------------------------------------------------------------
@@ -541,6 +577,10 @@ def project(setup, compiler, *flags):
 
 def finds_it(setup, compiler, *flags):
     build = project(setup, compiler, *flags)
+    # The core's headers in a program that has the agent within: two of a name that are not the same.
+    got = setup.run([build / "list_image_within", "/bin/true"], setup.directory("work"))
+    if got != (1, "", "list_image: not a ckpt image\n"):
+        raise harness.Failure(f"list_image_within: {got}")
     for name, present in (("shared", 1), ("static", 1), ("within", 1), ("stub", 0), ("without", 0)):
         linked = Linked(setup)
         shutil.copy(build / f"program_{name}", linked.cwd / "program")
@@ -582,6 +622,23 @@ def wrong_version(setup):
                           stdin=subprocess.DEVNULL, timeout=120)
     if done.returncode == 0 or "version" not in done.stderr:
         raise harness.Failure(f"asked for version 9: {done.returncode} {done.stderr[-500:]}")
+
+
+def without_boost(setup):
+    """Only the core needs it, and whoever asks for the core is told so."""
+    for component, wanted in (("", True), ("COMPONENTS core", False), ("COMPONENTS nothing", False)):
+        place = setup.directory("no_boost")
+        (place / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.16)\nproject(x C)\n"
+            f"find_package(ckpt REQUIRED {component})\nif(TARGET ckpt::core)\n"
+            "message(FATAL_ERROR \"a core\")\nendif()\nget_target_property(x ckpt::ckpt TYPE)\n")
+        done = subprocess.run([tool("cmake"), "-S", place, "-B", place / "b",
+                               f"-DCMAKE_PREFIX_PATH={installed(setup)}",
+                               "-DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON"], capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL, timeout=120)
+        said = "libboost-dev" in done.stdout + done.stderr
+        if (done.returncode == 0) != wanted or not said:
+            raise harness.Failure(f"{component!r}: {done.returncode} {done.stdout}{done.stderr}")
 
 
 def in_c_only(setup):
@@ -659,6 +716,7 @@ def body(setup):
         ("LD_PRELOAD and a program with the agent within", lambda: preloaded_as_well(setup)),
         ("LD_PRELOAD and a static program", lambda: preloaded_as_well(setup, "-static")),
         ("a second copy of the library", lambda: second_copy(setup)),
+        *call_cases(setup),
     ], "project": [
         ("a project, gcc", lambda: finds_it(setup, "gcc")),
         ("a project, clang", lambda: finds_it(setup, "clang")),
@@ -666,6 +724,7 @@ def body(setup):
             setup, "gcc", f"-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld={linker}")))
           for linker in ("gold", "lld")),
         ("a project in C", lambda: in_c_only(setup)),
+        ("without Boost", lambda: without_boost(setup)),
         ("another version", lambda: wrong_version(setup)),
         ("the headers, g++", lambda: headers_alone(setup, "g++")),
         ("the headers, clang++", lambda: headers_alone(setup, "clang++")),
