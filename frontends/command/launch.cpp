@@ -68,8 +68,10 @@ int refuse_kind(const program_file& program) {
 enum class road {
   preload,  // its loader brings it, as LD_PRELOAD says
   by_hand,  // it has no loader, or one that must not: frontends/hijack does what one would
+  within,   // it was linked with it, and need only be told the options
 };
 road road_into(const program_file& program) {
+  if (program.has_agent) return road::within;
   const bool alone = program.kind == program_kind::statically_linked ||
                      program.kind == program_kind::must_be_first ||
                      program.kind == program_kind::other_loader;
@@ -100,6 +102,16 @@ int prepare_preload(const std::string& library, std::string launch_value) {
   }
   if (setenv("LD_PRELOAD", preload.c_str(), 1) != 0 ||
       setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1) != 0)
+    throw std::bad_alloc();
+  return 0;
+}
+
+int prepare_within(std::string launch_value) {
+  if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr && *users != '\0') {
+    if (!launch_value.empty()) launch_value += agent::launch_separator;
+    launch_value.append(agent::launch_preload).append("=").append(users);
+  }
+  if (setenv(std::string(agent::launch_variable).c_str(), launch_value.c_str(), 1) != 0)
     throw std::bad_alloc();
   return 0;
 }
@@ -162,9 +174,14 @@ int launch(const settings& options, char** command_line) {
     std::string name(typed.substr(typed.rfind('/') + 1));
     add("name", name += ".ckpt");
   }
-  const int unprepared = road_into(program) == road::preload
-                             ? prepare_preload(library, std::move(launch_value))
-                             : prepare_by_hand(library, std::move(launch_value), arguments[0]);
+  int unprepared = 0;
+  switch (road_into(program)) {
+    case road::preload: unprepared = prepare_preload(library, std::move(launch_value)); break;
+    case road::by_hand:
+      unprepared = prepare_by_hand(library, std::move(launch_value), arguments[0]);
+      break;
+    case road::within: unprepared = prepare_within(std::move(launch_value)); break;
+  }
   if (unprepared != 0) return unprepared;
   execvp(arguments[0], arguments);
   const int error = errno;

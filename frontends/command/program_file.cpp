@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ckpt/base/range.hpp"
+
 namespace ckpt::command {
 namespace {
 
@@ -105,6 +107,27 @@ bool heeds_preload(int fd, const Elf64_Phdr& loader) {
   return name.starts_with("ld-linux") || name.starts_with("ld-musl");
 }
 
+/// Whether one of these notes says that the agent is in the program (frontends/static/note.S).
+bool notes_tell_of_agent(int fd, const Elf64_Phdr& notes) {
+  std::vector<char> all(std::min<Elf64_Xword>(notes.p_filesz, 1 << 20));
+  const ssize_t size = pread(fd, all.data(), all.size(), static_cast<off_t>(notes.p_offset));
+  const std::string_view owner("ckpt", 5);
+  Elf64_Nhdr head{};
+  const auto aligned = [&](std::size_t n) {
+    return notes.p_align == 8 ? align_up(n, 8) : align_up(n, 4);
+  };
+  for (std::string_view rest(all.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+       rest.size() >= sizeof head;) {
+    std::memcpy(&head, rest.data(), sizeof head);
+    if (head.n_namesz == owner.size() && head.n_type == 1 &&
+        rest.substr(sizeof head).starts_with(owner))
+      return true;
+    const std::size_t name_end = aligned(sizeof head + head.n_namesz);
+    rest.remove_prefix(std::min(rest.size(), aligned(name_end + head.n_descsz)));
+  }
+  return false;
+}
+
 program_kind kind_of(const std::string& path, program_file& found, int depth) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
@@ -142,6 +165,9 @@ program_kind kind_of(const std::string& path, program_file& found, int depth) {
         return static_cast<off_t>(s.p_offset + (address - s.p_vaddr));
     return -1;
   };
+  found.has_agent = std::ranges::any_of(segments, [&](const Elf64_Phdr& s) {
+    return s.p_type == PT_NOTE && notes_tell_of_agent(fd, s);
+  });
   const auto is = [](Elf64_Word type) { return [type](const Elf64_Phdr& s) { return s.p_type == type; }; };
   const auto loader = std::ranges::find_if(segments, is(PT_INTERP));
   if (loader == segments.end()) return done(program_kind::statically_linked);

@@ -25,6 +25,7 @@ struct program_file {
   std::string interpreter;  // what #! leads to, empty for an ELF file
   std::string env_program;  // for #!/usr/bin/env NAME: NAME
   program_kind kind = program_kind::not_elf;
+  bool has_agent = false;  // linked with libckpt.a
   int error = 0;  // errno when it cannot be executed: ENOENT, EACCES, …
 };
 

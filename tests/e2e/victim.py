@@ -19,12 +19,13 @@ LARGEST = 192 << 20     # no victim has this much in memory
 class Driver:
     """Takes one victim through its rounds."""
 
-    def __init__(self, setup, name):
+    def __init__(self, setup, name, alone=False):
         self.setup, self.name = setup, name
+        self.alone = alone      # started by itself: it was linked with the agent
         self.records = 0
         self.fed = name == "wait_read_pipe"
 
-    def begin(self, *options):
+    def begin(self, going_on=False):
         self.cwd = self.setup.directory("work")
         self.program = self.setup.victim(self.name, self.cwd)
         self.stop = self.cwd / "stop"
@@ -33,11 +34,17 @@ class Driver:
         self.input, self.feed = os.pipe()
         self.records = 0
         self.output = b""
-        return self.leg([self.setup.ckpt, *options, "-n", "victim.ckpt", self.program,
-                         self.stop, *ARGUMENTS], b"ready\n")
+        command, environment = [self.setup.ckpt, "-n", "victim.ckpt"], {}
+        if going_on:
+            command.append("-c")
+        if self.alone:
+            command = []
+            environment = {"CKPT_NAME": "victim.ckpt", "CKPT_CONTINUE": str(int(going_on))}
+        return self.leg([*command, self.program, self.stop, *ARGUMENTS], b"ready\n", environment)
 
-    def leg(self, argv, wanted=None):
-        process = self.setup.start(argv, self.cwd, stdin=self.input, env=ENVIRONMENT)
+    def leg(self, argv, wanted=None, environment=None):
+        process = self.setup.start(argv, self.cwd, stdin=self.input,
+                                   env=ENVIRONMENT | (environment or {}))
         if wanted:
             if not process.out.wait_for(wanted, 20) and process.ended(1):
                 text = process.out.all()
@@ -96,7 +103,7 @@ class Driver:
         self.finish(process, "after its last restart")
 
     def continue_rounds(self, rounds):
-        process = self.begin("-c")
+        process = self.begin(going_on=True)
         for number in range(1, rounds + 1):
             self.moment()
             harness.checkpoint_and_continue(process, self.image, f"round {number} (-c)")
@@ -112,7 +119,7 @@ class Driver:
 
 
 def body(setup):
-    driver = Driver(setup, setup.options.victim)
+    driver = Driver(setup, setup.options.victim, setup.options.alone)
     rounds = setup.options.rounds
     setup.random.seed(setup.seed)
     try:
@@ -130,4 +137,5 @@ if __name__ == "__main__":
     made = harness.parser(__doc__)
     made.add_argument("--victim", required=True)
     made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--alone", action="store_true", help="without the ckpt command")
     sys.exit(harness.main(made, body))
