@@ -8,6 +8,7 @@
 #include "checkpoint.hpp"
 #include "configure.hpp"
 #include "load.hpp"
+#include "restart_call.hpp"
 #include "resume.hpp"
 
 namespace ckpt::agent {
@@ -63,6 +64,13 @@ inline int ask(const wish& w, u64 mask) {
   return answer;
 }
 
+/// Where a name that a call gives ends, at most where none may end.
+inline std::string_view text_of(const char* name) {
+  u64 length = 0;
+  while (length < CKPT_MAXNAME && name[length] != '\0') ++length;
+  return {name, length};
+}
+
 /// 0 for a checkpoint under `name`, null for the configured one; -1 when there is none.
 // Context: any, no libc
 inline int checkpoint_now(const char* name) {
@@ -81,14 +89,10 @@ inline int checkpoint_now(const char* name) {
   agent_lock::take();
   auto& room = room_of_calls;
   wish w{true, false, me.config.continues, freezes_then};
-  if (name != nullptr) {
-    u64 length = 0;
-    while (length < CKPT_MAXNAME && name[length] != '\0') ++length;
-    if (!me.name_of_call.resolve({name, length}, room.name, room.why).ok()) {
-      me.error.set(room.why.line());
-      agent_lock::give_back();
-      return -1;
-    }
+  if (name != nullptr && !me.name_of_call.resolve(text_of(name), room.name, room.why).ok()) {
+    me.error.set(room.why.line());
+    agent_lock::give_back();
+    return -1;
   }
   int answer = asked_by_call::made;
   if (!is_met(w, mark_of(name != nullptr ? room.name : me.config.name))) {
@@ -126,6 +130,25 @@ inline int release() {
   if (ask(w, quiet.before()) == asked_by_call::restarted) return 0;
   agent_lock::give_back();
   return 0;
+}
+
+/// Returns only when it cannot be.
+// Context: ordinary
+inline void restart_now(const char* name) {
+  auto& me = state_of_agent;
+  if (me.callbacks.running_here())
+    return me.error.set("ckpt_restart was called by a function that ckpt has called for a checkpoint "
+                        "or a restart; call it when that one has returned");
+  if (me.home == 0) return me.error.set("ckpt is not at work in this program (is /proc mounted?)");
+  fixed_text<name_capacity> path;
+  report why;
+  if (name == nullptr) {
+    const agent_taken taken;
+    path = me.config.name;
+  } else if (!me.name_of_call.resolve(text_of(name), path, why).ok()) {
+    return me.error.set(why.line());
+  }
+  restart_from(path, why);
 }
 
 inline void add_callback(callback_list callbacks::*list, void (*function)(void*), void* argument) {
@@ -171,6 +194,10 @@ void ckpt_config(ckptconfig* config, ckptconfig* old) {
 
 int ckpt_ckpt(char* name) {
   return ckpt::agent::checkpoint_now(name);
+}
+
+void ckpt_restart(char* name) {
+  ckpt::agent::restart_now(name);
 }
 
 int ckpt_restarted(void) {
