@@ -18,6 +18,8 @@ CALLS = re.compile(r"(?<![\w.>:])(?:[\w.]+(?:\.|->)|(?:\w+::)+)?"
                    r"(refuse|explain|say|require|note|settle|image_error|fprintf|fputs|usage|malformed|damaged|"
                    r"(?<=error\.)set)\s*\(|"
                    r"(std::cerr)\s*<<")
+# A reason that is kept for later.
+KEPT = re.compile(r'\b(?:\w+\.)?why\s*=\s*((?:[^;"]|"(?:[^"\\]|\\.)*")*);')
 # A line with a name of its own; what is called a cure stands at the end of others.
 NAMED = re.compile(r"constexpr std::string_view (?!cure|close_it)\w+\s*=((?:\s*\"(?:[^\"\\]|\\.)*\")+);")
 PIECES = re.compile(r"(?:\b(?:line_?|text)\.append\((?:[^;\"]|\"(?:[^\"\\]|\\.)*\")*;\s*(?:if[^;{]*\)\s*)?)+")
@@ -92,6 +94,7 @@ def messages(root):
         # A line that is put together piece by piece, over several statements.
         for found in PIECES.finditer(text):
             calls.append((found, found[0], None))
+        calls += [(found, found[1], None) for found in KEPT.finditer(text)]
         if path.parts[-2] in ("agent", "restart", "hijack", "command"):
             calls += [(found, found[1], None) for found in NAMED.finditer(text)
                       if len(words(found[1])) >= 3]
