@@ -59,6 +59,10 @@ def call_text(text, start, chain):
 CHOICE = re.compile(r'(\?[^:"?]*"(?:[^"\\]|\\.)*"[^:"?]*):((?:[^"?;,()]|\(\))*"(?:[^"\\]|\\.)*")')
 
 
+# What is compared with or looked for is not said.
+ASKED = re.compile(r'\b((?:access|starts_with|ends_with|find|getenv)\s*\(|[=!]=\s*)"(?:[^"\\]|\\.)*"')
+
+
 def said(arguments):
     """The constant parts, `...` between them."""
     parts, end = [], 0
@@ -75,6 +79,7 @@ def said(arguments):
 
 def branches(arguments):
     """A choice `x ? "a" : "b"` makes two messages."""
+    arguments = ASKED.sub(r"\1", arguments)
     return {said(CHOICE.sub(lambda m: m[1], arguments)), said(CHOICE.sub(lambda m: m[2], arguments))}
 
 
