@@ -9,6 +9,7 @@ void print_help(std::FILE* to) {
   fixed_text<4096> text;
   text.append(
       "usage: ckpt [OPTION]... PROGRAM [ARGUMENT]...\n"
+      "       ckpt [-n NAME] -p PID --now\n"
       "Runs PROGRAM so that a signal freezes it into one executable file; running that\n"
       "file lets it go on. Options end at the first word that is not one.\n\n");
   options::append_help(text, options::command);

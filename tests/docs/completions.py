@@ -87,7 +87,7 @@ class Zsh:
         self.share, self.work = share, work
         (work / ".zshrc").write_text(f"""
 fpath=('{share}/zsh/site-functions' $fpath)
-autoload -Uz compinit; compinit -D -u
+autoload -Uz compinit; compinit -u -d '{work}/.zcompdump'
 PS1='READY>'; LISTMAX=100000
 unsetopt automenu menucomplete autolist prompt_cr prompt_sp zle_bracketed_paste 2>/dev/null
 bindkey '^L' list-choices

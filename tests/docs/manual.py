@@ -81,6 +81,9 @@ PREAMBLE = """
 #include <unistd.h>
 #include <ckpt.h>
 extern int log_fd, database;
+extern char key[32];
+extern void *cache;
+extern size_t cache_size;
 extern void reseed(void), write_record(int);
 """
 

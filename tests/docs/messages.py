@@ -15,8 +15,13 @@ DIRECTORIES = ("frontends", "restart", "include/ckpt", "tools")
 LEFT_OUT = ("tools/fill_template.cpp", "tools/format_doc.cpp", "include/ckpt/base/text.hpp",
             "frontends/command/help.cpp", "include/ckpt/options/help.hpp")
 CALLS = re.compile(r"(?<![\w.>:])(?:[\w.]+(?:\.|->)|(?:\w+::)+)?"
-                   r"(refuse|explain|say|require|note|settle|image_error|fprintf|fputs|usage|malformed|damaged)\s*\(|"
+                   r"(refuse|explain|say|require|note|settle|image_error|fprintf|fputs|usage|malformed|damaged|"
+                   r"(?<=error\.)set)\s*\(|"
                    r"(std::cerr)\s*<<")
+# A reason that is kept for later.
+KEPT = re.compile(r'\b(?:\w+\.)?why\s*=\s*((?:[^;"]|"(?:[^"\\]|\\.)*")*);')
+# A line with a name of its own; what is called a cure stands at the end of others.
+NAMED = re.compile(r"constexpr std::string_view (?!cure|close_it)\w+\s*=((?:\s*\"(?:[^\"\\]|\\.)*\")+);")
 PIECES = re.compile(r"(?:\b(?:line_?|text)\.append\((?:[^;\"]|\"(?:[^\"\\]|\\.)*\")*;\s*(?:if[^;{]*\)\s*)?)+")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 WORD = re.compile(r"[A-Za-z][a-z/]{2,}|/proc[\w/]*|[A-Z_]{3,}")
@@ -54,6 +59,10 @@ def call_text(text, start, chain):
 CHOICE = re.compile(r'(\?[^:"?]*"(?:[^"\\]|\\.)*"[^:"?]*):((?:[^"?;,()]|\(\))*"(?:[^"\\]|\\.)*")')
 
 
+# What is compared with or looked for is not said.
+ASKED = re.compile(r'\b((?:access|starts_with|ends_with|find|getenv)\s*\(|[=!]=\s*)"(?:[^"\\]|\\.)*"')
+
+
 def said(arguments):
     """The constant parts, `...` between them."""
     parts, end = [], 0
@@ -70,6 +79,7 @@ def said(arguments):
 
 def branches(arguments):
     """A choice `x ? "a" : "b"` makes two messages."""
+    arguments = ASKED.sub(r"\1", arguments)
     return {said(CHOICE.sub(lambda m: m[1], arguments)), said(CHOICE.sub(lambda m: m[2], arguments))}
 
 
@@ -89,6 +99,10 @@ def messages(root):
         # A line that is put together piece by piece, over several statements.
         for found in PIECES.finditer(text):
             calls.append((found, found[0], None))
+        calls += [(found, found[1], None) for found in KEPT.finditer(text)]
+        if path.parts[-2] in ("agent", "restart", "hijack", "command"):
+            calls += [(found, found[1], None) for found in NAMED.finditer(text)
+                      if len(words(found[1])) >= 3]
         for found, arguments, name in calls:
             if name in ("fprintf", "fputs") and "stderr" not in arguments:
                 continue
