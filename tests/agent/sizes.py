@@ -11,8 +11,9 @@ KIB = 1024
 LIMITS = {
     "stack of the program that the handler uses": 64,
     "restarter, the head of every image": 120 * KIB,  # with the ways back to a number
-    "agent in memory, without its working memory and the restarter it carries": 368 * KIB,
-    "working memory of the agent (zero, touched only during a checkpoint)": 512 * KIB,
+    "agent in memory, without its working memory and the restarter it carries": 400 * KIB,
+    # With the two lists of regions and the paths for ckpt_fds, most of which nobody touches.
+    "working memory of the agent (zero, touched only during a checkpoint)": 544 * KIB,
 }
 
 
