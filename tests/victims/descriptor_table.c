@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 
@@ -13,7 +14,7 @@
 
 static const char* mode;
 static int data, copy, logged, device, ends[2], pair[2], listener, client, datagram, notes;
-static int unlinked, called;
+static int unlinked, queue, called;
 static struct ckptfdtbl* table;
 
 static int is(const char* wanted) {
@@ -157,6 +158,9 @@ static int is_path(int fd, const char* wanted) {
 }
 
 static void look(int was_restarted) {
+  struct epoll_event happened[4];
+  expect("an epoll forgets what is ignored and knows the rest",
+         epoll_wait(queue, happened, 4, 0) == 1 && happened[0].data.fd == ends[0]);
   const int closed = is("close") || was_restarted;
   expect("what is ignored is closed after a restart", is_open(listener) == !closed &&
                                                           is_open(client) == !closed &&
@@ -200,6 +204,7 @@ static void look(int was_restarted) {
 int main(int count, char** values) {
   struct sockaddr_in address;
   socklen_t size = sizeof address;
+  struct epoll_event event;
   if (count < 3) return 2;
   stop_file = values[1];
   mode = values[2];
@@ -220,6 +225,12 @@ int main(int count, char** values) {
       getsockname(listener, (struct sockaddr*)&address, &size) != 0 ||
       connect(client, (struct sockaddr*)&address, size) != 0)
     return 2;
+  queue = epoll_create1(EPOLL_CLOEXEC);
+  event.events = EPOLLIN;
+  event.data.fd = notes;
+  if (epoll_ctl(queue, EPOLL_CTL_ADD, notes, &event) != 0) return 2;
+  event.data.fd = ends[0];
+  if (epoll_ctl(queue, EPOLL_CTL_ADD, ends[0], &event) != 0) return 2;
   expect("a table outside of functions", ckpt_fds() == NULL);
   if (!is("option")) {
     ckpt_on_preckpt(before, &called);
