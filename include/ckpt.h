@@ -218,8 +218,21 @@ CKPT_DECLARE_VOID(on_restart, (ckpt_callback * f, void *arg), (f, arg))
  * checkpoint or the restart that is going on. In a preckpt function a descriptor that is closed does
  * not stop the checkpoint, one that cannot be saved does unless its treatment is CKPT_FD_IGNORE; what
  * is said there is what images are restarted with. In a restart function nothing is open yet: a path
- * that is put there is opened in place of the old one. The table is valid until the callback
- * returns. NULL outside of callbacks and when there is no memory for it. Callback.
+ * that is put there is opened in place of the old one. All functions that are called at one
+ * checkpoint or restart share a table; in a postckpt function it may only be read. NULL outside of
+ * callbacks and when there is no memory for it, as ckpt_error() says. Callback.
+ *
+ * A path is the open file's: descriptors that share one (dup(2)) go on to share it, and when several
+ * were given a path the lowest counts; a treatment is the descriptor's own. What a new path leads to
+ * is opened with the saved access mode and flags, at the saved offset, and taken as it is: it is not
+ * compared with the file that was, not cut by --files=rewind, made when it is not there and the
+ * descriptor could be written, and need not be a file of the same kind; contents that the image has
+ * of a file without a name are not used. Locks are put on it again. A relative path is relative to
+ * the program's directory. Descriptors that --ignore-fd names by number have CKPT_FD_IGNORE from the
+ * beginning, and what the program says counts. Pipes, sockets and the like have no path.
+ *
+ * Paths come from memory that was taken when a callback was added, or in ckpt_config, for twice as
+ * many descriptors as were open then; where it is not enough a path is NULL and a line says so.
  *
  *   void moved(void *unused) {
  *     struct ckptfdtbl *table = ckpt_fds();

@@ -101,9 +101,12 @@ void print_descriptors(const image_file& image, std::ostream& out) {
     const auto& [f, path] = files.at(d.open_file);
     const bool has_offset =
         f.kind == state::file_kind::regular || f.kind == state::file_kind::deleted;
-    table.add({std::to_string(d.number), std::to_string(f.id), spoken_name(f.kind.get()),
+    // Its size is whatever is there.
+    const bool given = f.marks.has(state::file_mark::as_given);
+    table.add({std::to_string(d.number), std::to_string(f.id),
+               given ? "given" : spoken_name(f.kind.get()),
                flag_letters(f.flags, d.flags), has_offset ? std::to_string(f.offset) : "",
-               has_offset ? std::to_string(f.size) : "", printable(text_of_bytes(path))});
+               has_offset && !given ? std::to_string(f.size) : "", printable(text_of_bytes(path))});
   }
   table.print(out);
   print_locks(image, out);

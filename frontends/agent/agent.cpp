@@ -10,6 +10,7 @@
 
 #include "api.hpp"
 #include "checkpoint.hpp"
+#include "descriptor_call.hpp"
 #include "load.hpp"
 #include "region_call.hpp"
 #include "resume.hpp"

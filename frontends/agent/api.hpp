@@ -154,6 +154,7 @@ inline void restart_now(const char* name) {
 inline void add_callback(callback_list callbacks::*list, void (*function)(void*), void* argument) {
   auto& me = state_of_agent;
   if (function == nullptr) return;
+  if (!me.callbacks.running_here()) descriptors_of_agent.fill_paths();
   const agent_taken taken;
   if (!(me.callbacks.*list).add({function, argument})) {
     me.error.set("ckpt can call 64 functions of each kind, and there are that many already");
@@ -177,8 +178,9 @@ const char* ckpt_version(void) {
 
 void ckpt_config(ckptconfig* config, ckptconfig* old) {
   using namespace ckpt::agent;
-  const agent_taken taken;
   auto& me = state_of_agent;
+  if (!me.callbacks.running_here() && me.callbacks.any()) descriptors_of_agent.fill_paths();
+  const agent_taken taken;
   auto& room = room_of_calls;
   // One structure may serve for both.
   ckptconfig before;

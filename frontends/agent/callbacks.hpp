@@ -7,6 +7,7 @@
 #pragma once
 
 #include "agent_lock.hpp"
+#include "descriptor_table.hpp"
 
 namespace ckpt::agent {
 
@@ -46,6 +47,9 @@ class callbacks {
     const int runner = __atomic_load_n(&runner_, __ATOMIC_ACQUIRE);
     return runner != 0 && runner == sys::gettid();
   }
+  [[nodiscard]] bool any() const {
+    return !before.empty() || !after.empty() || !restart.empty();
+  }
   /// For ckpt_fds: what a descriptor's change would be a change of.
   [[nodiscard]] callback_phase phase() const { return phase_; }
 
@@ -80,10 +84,13 @@ class callbacks {
     c.end();
   }
   void begin(callback_phase phase) {
+    if (phase != callback_phase::restart) descriptors_of_agent.release();
     phase_ = phase;
     __atomic_store_n(&runner_, sys::gettid(), __ATOMIC_RELEASE);
   }
   void end() {
+    descriptors_of_agent.close();
+    if (phase_ == callback_phase::after) descriptors_of_agent.release();
     __atomic_store_n(&runner_, 0, __ATOMIC_RELEASE);
     phase_ = callback_phase::none;
     // One that unblocked a signal may not leave it so: what follows is the agent's.

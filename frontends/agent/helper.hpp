@@ -54,7 +54,7 @@ class helper {
   static own_memory own_memory_of(const session& s) {
     return {s.arena.whole(),
             {reinterpret_cast<u64>(agent_scratch), reinterpret_cast<u64>(agent_scratch_end)},
-            {}};
+            descriptors_of_agent.memory()};
   }
 
   [[nodiscard]] bool program_alive() const {
@@ -342,6 +342,9 @@ class helper {
 
   result<void> describe_files() {
     const auto room = CKPT_TRY(s_.arena.take(sizeof(state::files_capture)));
+    if (descriptors_of_agent.lost_wishes())
+      return s_.why.refuse("there is no memory for what a function has changed by ckpt_fds");
+    wishes_.said = descriptors_of_agent.wishes();
     wishes_.ignored = state_of_agent.config.ignored;
     // A hundred thousand descriptors take some 20 MiB; pages that are not needed are never there.
     const u64 quarter = page_down(s_.arena.left() / 4);

@@ -125,6 +125,7 @@ inline void resume(const image::handover& given) {
   if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
   me.home = sys::getpid();
   regions_of_agent.move_to(me.home);
+  descriptors_of_agent.forget();
   me.child_told = false;
   ++me.generation;
   me.last.was_restarted();
@@ -157,7 +158,15 @@ inline void resume(const image::handover& given) {
   // From here to the gate the other threads open and close nothing.
   threads.wait_until_set_up();
   if (has_callbacks) {
+    descriptors_of_agent.begin_restart(metadata);
     threads.run_in(me.callbacks.thread(), [] { state_of_agent.callbacks.run_restart(); });
+    const auto changed = descriptors_of_agent.changed_metadata();
+    if (!changed.ok()) {
+      (void)why.explain(changed.error(), "cannot do what a function has asked for by ckpt_fds");
+      fail_restart(h, why);
+    }
+    shared.use(*changed);
+    files.use(*changed);
     check_files();
   }
 
@@ -165,6 +174,7 @@ inline void resume(const image::handover& given) {
     (void)why.explain(r.error(), "cannot restore the descriptors");
     fail_restart(h, why, files.messages());
   }
+  descriptors_of_agent.end_restart();
   me.output.remember();
   if (shared.could_not_lock())
     say("cannot lock as much shared memory as the program had locked (RLIMIT_MEMLOCK is lower "

@@ -172,18 +172,28 @@ result<void> shared_object::read_dynamic(report& why) {
     for (u64 i = 1; i < count; ++i) {
       const auto s = CKPT_TRY(at<Elf64_Sym>(
           CKPT_TRY(file_offset_of(symbols + i * sizeof(Elf64_Sym), sizeof(Elf64_Sym)))));
-      if (s.st_shndx == SHN_UNDEF)
+      // A weak one is null where nobody has it.
+      if (s.st_shndx == SHN_UNDEF && ELF64_ST_BIND(s.st_info) != STB_WEAK)
         return why.refuse(quoted{path_}, " needs symbols of other libraries");
     }
   }
-  CKPT_TRY(read_relocations(rela, rela_size, why));
+  CKPT_TRY(read_relocations(rela, rela_size, symbols, why));
   return read_constructors(init_array, init_array_size);
 }
 
-result<void> shared_object::read_relocations(u64 address, u64 size, report& why) {
+result<void> shared_object::read_relocations(u64 address, u64 size, u64 symbols, report& why) {
+  // The word of the file is null already.
+  const auto is_null = [&](const Elf64_Rela& r) -> result<bool> {
+    const u64 index = ELF64_R_SYM(r.r_info);
+    if (ELF64_R_TYPE(r.r_info) != word_relocation || index == 0 || symbols == 0) return false;
+    const auto s = CKPT_TRY(at<Elf64_Sym>(
+        CKPT_TRY(file_offset_of(symbols + index * sizeof(Elf64_Sym), sizeof(Elf64_Sym)))));
+    return s.st_shndx == SHN_UNDEF && ELF64_ST_BIND(s.st_info) == STB_WEAK;
+  };
   for (u64 at_byte = 0; at_byte < size; at_byte += sizeof(Elf64_Rela)) {
     const auto r =
         CKPT_TRY(at<Elf64_Rela>(CKPT_TRY(file_offset_of(address + at_byte, sizeof(Elf64_Rela)))));
+    if (CKPT_TRY(is_null(r))) continue;
     if (ELF64_R_TYPE(r.r_info) != relative_relocation || ELF64_R_SYM(r.r_info) != 0)
       return why.refuse(quoted{path_}, " has a relocation of type ", ELF64_R_TYPE(r.r_info),
                         ", which needs a loader");

@@ -48,7 +48,7 @@ class shared_object {
   [[nodiscard]] result<u64> file_offset_of(u64 address, u64 length) const;
   result<void> read_segments(report& why);
   result<void> read_dynamic(report& why);
-  result<void> read_relocations(u64 address, u64 size, report& why);
+  result<void> read_relocations(u64 address, u64 size, u64 symbols, report& why);
   result<void> read_constructors(u64 address, u64 size);
 
   std::string path_;

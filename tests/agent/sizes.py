@@ -11,8 +11,10 @@ KIB = 1024
 LIMITS = {
     "stack of the program that the handler uses": 64,
     "restarter, the head of every image": 120 * KIB,  # with the ways back to a number
-    "agent in memory, without its working memory and the restarter it carries": 448 * KIB,  # with the verifier for ckpt_restart
-    "working memory of the agent (zero, touched only during a checkpoint)": 512 * KIB,
+    # With the verifier for ckpt_restart.
+    "agent in memory, without its working memory and the restarter it carries": 480 * KIB,
+    # With the two lists of regions and the paths for ckpt_fds, most of which nobody touches.
+    "working memory of the agent (zero, touched only during a checkpoint)": 544 * KIB,
 }
 
 

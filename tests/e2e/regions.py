@@ -69,10 +69,22 @@ def case(setup, options):
     session.end()
 
 
+def zero_in_a_file(setup):
+    """Zeros in the image of a mapped file would go into the file."""
+    session = harness.Session(setup)
+    session.start(session.victim("regions", SECRET, "named"))
+    session.process.signal(harness.TRIGGER)
+    session.process.wait_until(lambda: session.process.err.seen().endswith(b"\n"), "a line")
+    said = session.process.err.seen().decode()
+    harness.expect_line("a file", said, "is to be zero in the image", "regions.file")
+    session.end(stderr=said)
+
+
 def body(setup):
     harness.run_cases(setup, [
         ("exit and restart", lambda: case(setup, ())),
         ("-c", lambda: case(setup, ("-c",))),
+        ("zeros in a mapped file", lambda: zero_in_a_file(setup)),
     ])
 
 

@@ -529,6 +529,7 @@ CKPT_SAME(so_sndtimeo, SO_SNDTIMEO_OLD);
 CKPT_SAME(so_sndbufforce, SO_SNDBUFFORCE);
 CKPT_SAME(so_rcvbufforce, SO_RCVBUFFORCE);
 CKPT_SAME(so_domain, SO_DOMAIN);
+CKPT_SAME(so_protocol, SO_PROTOCOL);
 CKPT_SAME(so_peek_off, SO_PEEK_OFF);
 CKPT_SAME(addr_no_randomize, ADDR_NO_RANDOMIZE);
 

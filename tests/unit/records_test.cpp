@@ -23,6 +23,18 @@ TEST_CASE("an open file keeps its largest and its negative numbers") {
   CHECK(decoded->size == ~u64{0});
 }
 
+TEST_CASE("an open file has one mark and no other") {
+  open_file f{};
+  f.kind = file_kind::regular;
+  f.marks.set(file_mark::as_given);
+  CHECK(wire::valid_record(f));
+  const auto decoded = wire::decode<open_file>(bytes_of(f));
+  REQUIRE(decoded.ok());
+  CHECK(decoded->marks.has(file_mark::as_given));
+  f.marks = wire::flags<file_mark>(2);
+  CHECK_FALSE(wire::valid_record(f));
+}
+
 TEST_CASE("kinds without a name are illegal") {
   for (u32 kind = 0; kind < 20; ++kind) {
     INFO("kind " << kind);

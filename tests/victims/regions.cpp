@@ -3,11 +3,12 @@
 // was in a program that goes on; whatever kind of memory it is, words over words, one generation
 // after the other, while another thread says more.
 //
-// Fidelity: memory | memory that ckpt_region wants zero or left out: heap, stack, private and shared mappings, memory files, in every generation | kept; zero or not mapped as asked
+// Fidelity: memory | memory that ckpt_region wants zero or left out: secret memory, heap, stack, private and shared mappings, memory files, in every generation | kept; zero or not mapped as asked
 #include <ckpt.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include <thread>
 #include <vector>
@@ -139,11 +140,26 @@ int main(int count, char** values) {
   if (file < 0 || ftruncate(file, 4 * page) != 0) victim::broken("regions.file");
   areas.push_back({"mapped file", map(4 * page, MAP_SHARED, file), 4 * page, 6, MAP_SHARED, file});
   areas.back().say(page, 2 * page, CKPT_REGION_OMIT);
+  if (count == 4) areas.back().say(3 * page, 3 * page + 1, CKPT_REGION_ZERO);
   static unsigned char bytes[page];
   if (ckpt_region(bytes, page, CKPT_REGION_ZERO) != 0) victim::broken("ckpt_region");
 
   for (const area& a : areas) a.fill(false);
+  // Memory that no image could have.
+  const int secret_file = static_cast<int>(syscall(SYS_memfd_secret, 0));
+  unsigned char* secret = nullptr;
+  if (secret_file >= 0 && ftruncate(secret_file, page) == 0) {
+    secret = map(page, MAP_SHARED, secret_file);
+    victim::fill(secret, page, 8);
+    if (ckpt_region(secret, page, CKPT_REGION_OMIT) != 0) victim::broken("ckpt_region");
+  }
+  if (secret_file >= 0) close(secret_file);
+  bool never_restarted = true;
   const auto look = [&](bool restarted) {
+    never_restarted = never_restarted && !restarted;
+    unsigned char there;
+    if (secret != nullptr && (mincore(secret, page, &there) == 0) != never_restarted)
+      victim::lost("secret memory that is left out: %s", strerror(errno));
     for (const area& a : areas) a.check(restarted);
     // What is zero in one place is zero in all.
     for (size_t i = 0; i < 6 * page; ++i) {

@@ -20,6 +20,7 @@ using registers = user_regs_struct;
 inline constexpr std::array<u8, 2> system_call_instruction{0x0f, 0x05};
 inline constexpr u16 elf_machine = EM_X86_64;
 inline constexpr u32 relative_relocation = R_X86_64_RELATIVE;
+inline constexpr u32 word_relocation = R_X86_64_GLOB_DAT;
 /// What the kernel wants to know the vector state by: NT_X86_XSTATE (asm/ptrace, elf.h).
 inline constexpr int vector_state_note = NT_X86_XSTATE;
 

@@ -136,6 +136,8 @@ class metadata_rules {
         const auto f = as<state::open_file>(view);
         if (f.id != open_files_++ || f.stdio > 2)
           return why_.refuse("the open files are out of order");
+        if (f.marks.has(state::file_mark::as_given) && f.kind != state::file_kind::regular)
+          return why_.refuse("an open file is malformed");
         if (f.content > wanted_contents_) wanted_contents_ = f.content;
         break;
       }

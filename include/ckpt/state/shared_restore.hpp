@@ -28,6 +28,10 @@ class shared_restore {
     for (int& fd : made_) fd = -1;
   }
 
+  /// Goes by other records from now on.
+  // Context: agent, in restored memory
+  void use(bytes metadata) { metadata_ = metadata; }
+
   /// Looks, changes nothing.
   // Context: agent, in restored memory
   result<void> check() {

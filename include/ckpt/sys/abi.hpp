@@ -305,7 +305,7 @@ inline constexpr int af_unix = 1, af_netlink = 16, sock_stream = 1, sock_dgram =
                      sock_seqpacket = 5, sock_cloexec = 02000000;
 inline constexpr int sol_socket = 1, so_type = 3, so_sndbuf = 7, so_rcvbuf = 8, so_passcred = 16,
                      so_rcvlowat = 18, so_rcvtimeo = 20, so_sndtimeo = 21, so_sndbufforce = 32,
-                     so_rcvbufforce = 33, so_domain = 39, so_peek_off = 42;
+                     so_rcvbufforce = 33, so_protocol = 38, so_domain = 39, so_peek_off = 42;
 inline constexpr int msg_oob = 1, msg_peek = 2, msg_ctrunc = 8, msg_trunc = 0x20,
                      msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000;
 inline constexpr int shut_rd = 0, shut_wr = 1, shut_rdwr = 2;

@@ -29,19 +29,25 @@ class files_restore {
   files_restore(files_policy policy, bytes metadata, shared_restore& shared, report& why)
       : policy_(policy), metadata_(metadata), shared_(shared), why_(why) {}
 
+  /// Goes by other records from now on.
+  // Context: agent, in restored memory
+  void use(bytes metadata) { metadata_ = metadata; }
+
   /// Looks, changes nothing.
   // Context: agent, in restored memory
   result<void> check() {
+    if (auto r = index_.build(metadata_); !r.ok())
+      return why_.explain(r.error(), "cannot get memory to restore the descriptors");
     return each_file([&](const open_file& f, std::string_view path) -> result<void> {
-      if (f.kind != file_kind::regular || shared_.mends(f)) return {};
+      if (f.kind != file_kind::regular || f.marks.has(file_mark::as_given) || shared_.mends(f) ||
+          any_descriptor(f.id) < 0)
+        return {};
       return check_regular(f, path);
     });
   }
 
   // Context: agent, in restored memory
   result<void> restore() {
-    if (auto r = index_.build(metadata_); !r.ok())
-      return why_.explain(r.error(), "cannot get memory to restore the descriptors");
     raise_limit();
     CKPT_TRY(park_outside());
     CKPT_TRY(close_all_others());
@@ -308,7 +314,7 @@ class files_restore {
     if (there != nullptr && there->open_file == e.open_file)
       return register_entry(epoll_fd, number, e);
     const int file = any_descriptor(e.open_file);
-    if (file < 0) return errc::not_found;
+    if (file < 0) return {};  // closed since, and so no longer watched
     const sys::unique_fd guest(CKPT_TRY(park(file)));
     const sys::unique_fd epoll_copy(CKPT_TRY(park(epoll_fd)));
     const sys::unique_fd host(there != nullptr ? CKPT_TRY(park(number)) : -1);
@@ -345,7 +351,7 @@ class files_restore {
   }
 
   result<void> open(const open_file& f, std::string_view path) {
-    if (index_.is_placed(f.id)) return {};
+    if (index_.is_placed(f.id) || any_descriptor(f.id) < 0) return {};
     if (f.kind == file_kind::pipe || f.kind == file_kind::socket) {
       const auto made = f.kind == file_kind::pipe ? make_pipe(f.inode) : make_pair(f, path);
       if (!made.ok()) return why_.explain(made.error(), "cannot make ", quoted{path}, " again");
@@ -359,10 +365,13 @@ class files_restore {
                           "make it accessible and restart)");
     const int fd = *opened;
     if (is_object(f.kind)) set_flags(fd, f);
+    const bool given = f.marks.has(file_mark::as_given);
+    constexpr auto no_offsets = static_cast<errc>(29);  // ESPIPE
     const bool has_offset =
         f.kind != file_kind::outside && f.kind != file_kind::device && !is_object(f.kind);
     if (has_offset && f.offset != 0)
-      if (auto r = sys::lseek(fd, f.offset, sys::abi::seek_set); !r.ok())
+      if (auto r = sys::lseek(fd, f.offset, sys::abi::seek_set);
+          !r.ok() && !(given && r.error() == no_offsets))
         return why_.explain(r.error(), "cannot go to offset ", f.offset.get(), " of ", quoted{path});
     return put(f, fd, path);
   }
@@ -418,16 +427,23 @@ class files_restore {
   result<int> open_regular(const open_file& f, std::string_view path) {
     int flags = reopen_flags(f);
     const bool writable = (flags & sys::abi::o_accmode) != sys::abi::o_rdonly;
-    if (policy_ == files_policy::keep) {
+    const bool given = f.marks.has(file_mark::as_given);
+    if (given || policy_ == files_policy::keep) {
       const auto fd = sys::openat(sys::abi::at_fdcwd, terminated(path), flags);
-      if (fd.ok() || fd.error() != errc::no_entry) return fd;
+      if (fd.ok() || fd.error() != errc::no_entry || (given && !writable)) return fd;
       return sys::openat(sys::abi::at_fdcwd, terminated(path), flags | sys::abi::o_creat,
-                         f.mode & 07777u);
+                         mode_to_create(f));
     }
     const int fd = CKPT_TRY(sys::openat(sys::abi::at_fdcwd, terminated(path), flags));
     if (policy_ == files_policy::rewind && writable)
       if (auto r = rewind(f, fd, path); !r.ok()) return r.error();
     return fd;
+  }
+
+  /// What a path that was given takes the place of may be a device or a pipe.
+  static u32 mode_to_create(const open_file& f) {
+    const bool file = (f.mode & sys::abi::s_ifmt) == sys::abi::s_ifreg;
+    return file ? f.mode & 07777u : 0600;
   }
 
   /// Cuts a file that grew to its saved length; what grew is kept beside it first.

@@ -15,6 +15,7 @@ struct descriptor_wish {
   bool says_treatment = false;
   bool ignore = false;
   std::string_view path;  // empty: as it is
+  u32 file = ~u32{0};     // in a restart, the open_file that the path is for
 };
 
 struct descriptor_wishes {
