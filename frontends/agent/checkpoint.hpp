@@ -7,6 +7,7 @@
 #include "capture_self.hpp"
 #include "helper.hpp"
 #include "interrupted_call.hpp"
+#include "outside.hpp"
 #include "timed_call.hpp"
 
 namespace ckpt::agent {
@@ -76,6 +77,12 @@ inline result<void> look_before(session& s) {
   s.outer_thread =
       static_cast<int>(parse_number(of_task.substr(of_task.rfind('/') + 1)).value_or(0));
   return {};
+}
+
+inline void use_name(session& s, std::string_view name) {
+  s.final_name.clear();
+  s.final_name.append(name);
+  name_temporary(s);
 }
 
 inline void choose_name(session& s) {
@@ -243,20 +250,28 @@ constexpr i64 patience_ms[] = {5, 30, 100, 300, 600};
 /// request to end.
 inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool asked) {
   auto& me = state_of_agent;
-  const bool goes_on = me.period.raised(info) ? me.config.continues || !me.config.continues_given
-                                              : me.config.continues;
+  outside_box* const outside = outside_request(info);
+  const bool goes_on = outside != nullptr       ? outside->goes_on != 0
+                       : me.period.raised(info) ? me.config.continues || !me.config.continues_given
+                                                : me.config.continues;
   auto& s = new_session(context);
   auto outcome = look_before(s);
   // Before the capture: the image must hold the mended registers too.
-  const bool made_again = make_call_again(context, info.si_signo, s.filtered);
-  if (!asked && (goes_on || !me.went_on)) return made_again;
+  const bool made_again = is_from_outside(info)
+                              ? mend_outside_frame(context, s.filtered)
+                              : make_call_again(context, info.si_signo, s.filtered);
+  if (is_from_outside(info) ? outside == nullptr : !asked && (goes_on || !me.went_on))
+    return made_again;
   me.went_on = goes_on;
   const bool own_period = outcome.ok() && s.program == me.home;
   if (own_period) me.period.hold();
   const auto attempt = [&] {
     s.made_again = made_again;
     s.goes_on = goes_on;
-    choose_name(s);
+    if (outside != nullptr && outside->name_length != 0)
+      use_name(s, {outside->name, outside->name_length});
+    else
+      choose_name(s);
     return run_helper(s);
   };
   if (outcome.ok()) outcome = attempt();
@@ -272,14 +287,19 @@ inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& contex
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
     line.append("; the program goes on");
-    say(line.view());
+    if (outside != nullptr)
+      answer_outside(*outside, outside_outcome::refused, line.view(), 0, 0, false);
+    else
+      say(line.view());
     return made_again;
   }
-  if (me.config.verbose) {
+  const u64 ms =
+      (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) - s.started_ns) / 1'000'000;
+  if (outside != nullptr) {
+    answer_outside(*outside, outside_outcome::complete, s.final_name.view(), s.image_size, ms,
+                   !goes_on);
+  } else if (me.config.verbose) {
     fixed_text<1600> line;
-    const u64 ms =
-        (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) - s.started_ns) /
-        1'000'000;
     line.append("checkpoint ").append(quoted{s.final_name.view()}).append(", ");
     line.append(s.image_size).append(" bytes, ").append(ms).append(" ms");
     say(line.view());

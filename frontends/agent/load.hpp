@@ -6,6 +6,7 @@
 
 #include "agent_state.hpp"
 #include "environment.hpp"
+#include "outside.hpp"
 
 namespace ckpt::agent {
 
@@ -120,6 +121,7 @@ inline void load(injected* given) {
   default_name(*stack);
   make_absolute(me.config.log);
   me.home = sys::getpid();
+  open_outside_box();
   if (me.config.signal != 0) (void)install_trigger(me.config.signal);
   if (me.config.period_ms != 0) {
     const int signal = me.config.signal != 0 ? me.config.signal : options::last_real_time;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/files/restore.hpp"
+#include "outside.hpp"
 #include "queued_signals.hpp"
 #include "restore_threads.hpp"
 #include "taken_handover.hpp"
@@ -112,6 +113,7 @@ inline void resume(const image::handover& given) {
   me.home = sys::getpid();
   me.child_told = false;
   ++me.generation;
+  open_outside_box();
 
   state::reset_actions();
   image::for_each<state::signal_action>(

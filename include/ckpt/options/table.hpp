@@ -19,6 +19,13 @@ enum class id : u8 {
   verbose,
   log,
   seccomp,
+  pid,
+  now,
+  resume,
+  fresh_if_bad,
+  keep_image,
+  on,
+  exit_code,
   help,
   version
 };
@@ -57,6 +64,22 @@ inline constexpr option table[] = {
      "try: checkpoint although the program is under seccomp, whose filter may kill it"},
     {id::verbose, "verbose", 'v', "", "CKPT_VERBOSE", command | agent | restart,
      "say what is done"},
+    {id::pid, "pid", 'p', "PID", "", command,
+     "no program is started: the process PID, which has the agent already, is meant"},
+    {id::now, "now", 0, "", "", command,
+     "with --pid: checkpoint it at once, without any signal to it; the name of the complete image is "
+     "printed"},
+    {id::resume, "resume", 0, "", "", command,
+     "go on from the image when it is there, otherwise start PROGRAM; when that ends by itself, the "
+     "image is removed"},
+    {id::fresh_if_bad, "fresh-if-bad", 0, "", "", command,
+     "with --resume: a torn or incompatible image is renamed NAME.bad, and PROGRAM starts afresh"},
+    {id::keep_image, "keep-image", 0, "", "", command,
+     "with --resume: when PROGRAM ends by itself, its image is kept as NAME.done"},
+    {id::on, "on", 0, "SIGNAL=WHAT,...", "", command,
+     "checkpoint from outside when SIGNAL arrives here, then WHAT: exit or continue"},
+    {id::exit_code, "exit-code", 0, "N", "", command,
+     "exit with N after a checkpoint that has ended PROGRAM, as queues expect (85, 75; default: 0)"},
     {id::help, "help", 'h', "", "", command | restart, "show this help"},
     {id::version, "version", 'V', "", "", command | restart, "show the version"},
 };

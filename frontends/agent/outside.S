@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+//
+// The way in for a checkpoint that is asked for from outside (outside_request.hpp).
+
+// The mark by which others find the agent: first in its page.
+    .section .text.ckpt_mark, "ax", @progbits
+    .balign 4096
+    .globl agent_outside_mark
+    .hidden agent_outside_mark
+agent_outside_mark:
+    .ascii "\177ckpt's agent.\n\0"
+    .long 1                     // outside_version
+    .long 8 * 1024              // of the box
+    .quad agent_outside_box - agent_outside_mark
+    .quad agent_outside_room - agent_outside_mark
+    .quad agent_outside_entry - agent_outside_mark
+    .quad agent_busy - agent_outside_mark
+
+every_signal:
+    .quad -1
+
+// A thread of the program is set here, with what it had in the room as a signal frame has it. Its
+// signals are blocked already, unless whoever set it here was killed between the two. Then into the
+// handler of the trigger, which returns through that frame.
+    .balign 16
+    .globl agent_outside_entry
+    .hidden agent_outside_entry
+    .type agent_outside_entry, @function
+agent_outside_entry:
+    mov $2, %edi                // SIG_SETMASK
+    lea every_signal(%rip), %rsi
+    xor %edx, %edx
+    mov $8, %r10d
+    mov $14, %eax               // __NR_rt_sigprocmask
+    syscall
+    // The end of the room is the tail of state::signal_frame: a free word, the return address, a
+    // ucontext of 304 bytes, a siginfo of 128.
+    lea agent_outside_room + 16 * 1024(%rip), %rsp
+    lea -128(%rsp), %rsi
+    lea -432(%rsp), %rdx
+    sub $440, %rsp
+    lea trigger_restorer(%rip), %rax
+    mov %rax, (%rsp)
+    xor %edi, %edi
+    jmp trigger_entry
+
+    .section .bss
+    .balign 64
+    .globl agent_outside_room
+    .hidden agent_outside_room
+agent_outside_room:
+    .skip 16 * 1024
+    .globl agent_outside_box
+    .hidden agent_outside_box
+agent_outside_box:
+    .skip 8 * 1024
+
+    .section .note.GNU-stack,"",@progbits
