@@ -254,6 +254,13 @@ pid_t program_behind(pid_t pid) {
   return pid;
 }
 
+bool has_agent(pid_t pid) {
+  outside_checkpoint look;
+  report why;
+  look.pid_ = program_behind(pid);
+  return look.look_before(why).ok() && look.find_agent(why).ok() && look.busy().value_or(1) == 0;
+}
+
 result<u32> outside_checkpoint::busy() const { return peek<u32>(thread_, agent_.busy); }
 
 /// What can be said before anything is touched.
@@ -303,6 +310,7 @@ result<void> outside_checkpoint::find_agent(report& why) {
   });
   if (found.ok() && *found) return {};
   if (found.error() == errc::refused) return errc::refused;
+  no_agent_ = found.ok();
   if (found.ok())
     return why.refuse("it was not started by ckpt, so there is no agent in it; start it by ckpt, or "
                       "link it with -lckpt");

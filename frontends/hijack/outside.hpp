@@ -34,6 +34,9 @@ struct outside_answer {
 /// The process in which the program lives: a restarted one may have a stand-in.
 [[nodiscard]] pid_t program_behind(pid_t pid);
 
+/// Whether the agent is in it, and not at work.
+[[nodiscard]] bool has_agent(pid_t pid);
+
 class outside_checkpoint {
  public:
   /// Returns when the request is made. What cannot be asked is refused with a line about the
@@ -42,10 +45,13 @@ class outside_checkpoint {
 
   /// True when the answer is there; errc::gone when the process ended before. Never waits.
   result<bool> look(outside_answer& answer);
+  /// After begin(): what was lacking is the agent, which may not have been loaded yet.
+  [[nodiscard]] bool no_agent() const { return no_agent_; }
   /// Readable when the process has ended.
   [[nodiscard]] int process() const { return process_.get(); }
 
  private:
+  friend bool has_agent(pid_t pid);
   struct agent_place {
     u64 box = 0, room = 0, entry = 0, busy = 0;
   };
@@ -62,6 +68,7 @@ class outside_checkpoint {
   sys::unique_fd process_;
   agent_place agent_;
   u32 number_ = 0;
+  bool no_agent_ = false;
 };
 
 /// All of it: returns when the image is complete, or with the line that says why it is not.
