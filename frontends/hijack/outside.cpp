@@ -430,11 +430,12 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
       continue;
     }
     if (asked.error() == not_permitted) {
+      // Another asker may have let go of it meanwhile.
       const int tracer = proc::status_tracer(text_of(proc(thread_, "status"))).value_or(0);
-      if (tracer == 0)
+      if (++traced > 20 && tracer == 0)
         return why.refuse("stopping it is not permitted here (another user, or a container's or "
                           "Yama's rules for ptrace); do it as its user or as root");
-      if (++traced > 20 && busy().value_or(1) == 0)
+      if (traced > 20 && busy().value_or(1) == 0)
         return why.refuse("it is traced by process ", tracer, " (", name_of(tracer),
                           "); let that let go of it first");
     } else if (asked.error() != errc::busy) {
