@@ -11,7 +11,7 @@ import sys
 AREAS = {
     "registers": "Registers", "thread": "Threads", "signals": "Signals", "timers": "Timers",
     "calls": "System calls", "memory": "Memory", "descriptors": "Descriptors",
-    "process": "The process", "settings": "What it has asked of the kernel",
+    "process": "The process", "API": "What it asks of ckpt (ckpt.h)", "settings": "What it has asked of the kernel",
 }
 
 TOP = """# What comes back
@@ -38,6 +38,10 @@ OF_SCRIPTS = [
     ("process", "/proc/self/exe", "kept where the kernel allows it", "e2e/identity.py"),
     ("process", "user and group ids, groups, capabilities", "kept for root; an ordinary user stays "
      "who he is, and nobody gets more than whoever restarts has", "e2e/identity.py"),
+    ("API", "ckpt_ckpt from main, deep in a recursion, threads, handlers, a small alternate stack: "
+     "registers, mask, errno", "kept", "e2e/api.py"),
+    ("API", "ckpt_hold while another thread's checkpoint is on its way; what was put off", "kept",
+     "e2e/api.py"),
     ("timers", "CLOCK_MONOTONIC and CLOCK_BOOTTIME", "go on where they were wherever a time "
      "namespace may be made; otherwise this machine's", "e2e/identity.py"),
 ]

@@ -5,11 +5,20 @@
 
     .text
 
+// The kernel leaves alignment checks (EFLAGS.AC) as the program has them, and a program may set the
+// direction as it likes; compiled code makes unaligned accesses and copies upwards. What the program
+// has is in its frame.
+    .macro abi_flags
+    pushfq
+    andl $~0x40400, (%rsp)
+    popfq
+    .endm
+
 // The handler of the trigger signal: void trigger_entry(int, siginfo*, ucontext*).
 // Uses 8 bytes of the program's stack. One checkpoint at a time: a thread that takes a trigger during
 // another waits here. trigger_main is told how often threads had been frozen when it came: if that has
 // happened again since, its request has been met. What the handler does to registers does not matter,
-// rt_sigreturn brings all of them back.
+// rt_sigreturn brings all of them back. Only functions that the program wants called use its stack.
     .globl trigger_entry
     .hidden trigger_entry
     .type trigger_entry, @function
@@ -35,17 +44,34 @@ trigger_entry:
     mov $202, %eax              // __NR_futex
     syscall
     jmp 1b
-2:  lea agent_trigger_stack_end(%rip), %rsp
-    // The kernel leaves alignment checks (EFLAGS.AC) as the program has them; compiled code makes
-    // unaligned accesses. The frame has the program's flags.
-    pushfq
-    andl $~0x40000, (%rsp)
-    popfq
+2:  xor %ebx, %ebx              // nobody has decided yet whether it begins
+    cmpl $0, agent_callbacks(%rip)
+    jz 3f
+    // The program's own functions, on its stack.
+    and $-16, %rsp
+    abi_flags
+    mov %r13, %rdi
+    mov %r15d, %esi
+    call agent_before
+    mov %eax, %ebx
+3:  lea agent_trigger_stack_end(%rip), %rsp
+    abi_flags
     mov %r12d, %edi
     mov %r13, %rsi
     mov %r14, %rdx
     mov %r15d, %ecx
+    mov %ebx, %r8d
     call trigger_main
+    mov %eax, %r12d
+    cmp $1, %ebx
+    jne 4f
+    mov %rbp, %rsp
+    and $-16, %rsp
+    call agent_after
+    lea agent_trigger_stack_end(%rip), %rsp
+4:  mov %r14, %rdi
+    mov %r12d, %esi
+    call trigger_end
     mov %rbp, %rsp
     xor %eax, %eax
     xchg %eax, agent_busy(%rip)
@@ -58,6 +84,51 @@ trigger_entry:
     mov $202, %eax
     syscall
 3:  pop %rbp
+    ret
+
+// int agent_ask(void* request): a checkpoint that the program calls for, with the agent's lock taken and
+// all signals blocked. agent_ask_main is told what a function must leave as it was: saved_registers in
+// call_frame.hpp. Returns what that returns, and in a restarted program what it has put into the image.
+    .globl agent_ask
+    .hidden agent_ask
+    .type agent_ask, @function
+agent_ask:
+    push %rbp
+    mov %rsp, %rbp
+    push %rbx
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    pushfq
+    mov %rsp, %rsi
+    lea agent_trigger_stack_end(%rip), %rsp
+    abi_flags
+    call agent_ask_main
+    lea -48(%rbp), %rsp
+    popfq
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    pop %rbp
+    ret
+
+// void agent_call_on_stack(u64 stack, void (*function)(void*), void* argument)
+    .globl agent_call_on_stack
+    .hidden agent_call_on_stack
+    .type agent_call_on_stack, @function
+agent_call_on_stack:
+    push %rbp
+    mov %rsp, %rbp
+    mov %rdi, %rsp
+    and $-16, %rsp
+    abi_flags
+    mov %rdx, %rdi
+    call *%rsi
+    mov %rbp, %rsp
+    pop %rbp
     ret
 
 // rt_sigaction(2): the kernel returns from the handler to here.
@@ -303,10 +374,28 @@ agent_session_room:
     .globl agent_scratch_end
     .hidden agent_scratch_end
 agent_scratch_end:
-    .balign 64
+// A page that a forked child finds empty (MADV_WIPEONFORK): who holds the agent and who waits for it are
+// threads of this process.
+    .globl agent_own_page
+    .hidden agent_own_page
+agent_own_page:
     .globl agent_busy
     .hidden agent_busy
 agent_busy:
+    .long 0
+    .balign 64
+    .globl agent_error_busy
+    .hidden agent_error_busy
+agent_error_busy:
+    .long 0
+    .globl agent_put_off
+    .hidden agent_put_off
+agent_put_off:
+    .long 0
+    .balign 4096
+    .globl agent_callbacks
+    .hidden agent_callbacks
+agent_callbacks:
     .long 0
     .globl agent_freezes
     .hidden agent_freezes

@@ -3,10 +3,12 @@
 // The agent: the part of ckpt that lives in the program. It needs nothing, neither a libc nor a
 // loader's help beyond relocation, so that one object serves every way in.
 //
-// Three entries: agent_load when the library is loaded, trigger_main when the trigger signal
-// arrives, resume_main when an image has put the memory back. You may not allocate, lock, or touch
-// thread-local storage in any of them.
+// Entries: agent_load when the library is loaded, trigger_main when the trigger signal arrives,
+// agent_ask_main when the program asks by a call, resume_main when an image has put the memory back, and
+// the functions of ckpt.h (api.hpp). You may not allocate, lock, or touch thread-local storage in any
+// of them.
 
+#include "api.hpp"
 #include "checkpoint.hpp"
 #include "load.hpp"
 #include "resume.hpp"
@@ -18,17 +20,43 @@ extern "C" {
   ckpt::agent::load(mark == ckpt::agent::injected_mark ? given : nullptr);
 }
 
-[[gnu::visibility("hidden")]] void trigger_main(int, ckpt::sys::abi::siginfo* info,
-                                                ckpt::sys::abi::ucontext* context,
-                                                ckpt::u32 freezes_then) {
-  // A program may have put the disposition back without its mask (bash does): from here on nothing
-  // of the program may run, least of all in the helper, which inherits the mask.
+// A program may have put the disposition back without its mask (bash does): from here on nothing
+// of the program may run, least of all in the helper, which inherits the mask.
+static void block_all_signals() {
   const ckpt::u64 all = ~ckpt::u64{0};
   (void)ckpt::sys::rt_sigprocmask(ckpt::sys::abi::sig_setmask, &all, nullptr);
-  const bool made_again = ckpt::agent::checkpoint(*info, *context, freezes_then == agent_freezes);
+}
+
+// On the program's stack, when it wants functions called: a decision.
+[[gnu::visibility("hidden")]] ckpt::u32 agent_before(const ckpt::sys::abi::siginfo* info,
+                                                     ckpt::u32 freezes_then) {
+  using namespace ckpt::agent;
+  block_all_signals();
+  const bool begins = may_begin(wish_of(*info, freezes_then));
+  if (begins) state_of_agent.callbacks.run_before();
+  return static_cast<ckpt::u32>(begins ? decision::begin : decision::leave);
+}
+[[gnu::visibility("hidden")]] void agent_after() {
+  ckpt::agent::state_of_agent.callbacks.run_after();
+}
+
+[[gnu::visibility("hidden")]] ckpt::u32 trigger_main(int, ckpt::sys::abi::siginfo* info,
+                                                     ckpt::sys::abi::ucontext* context,
+                                                     ckpt::u32 freezes_then, ckpt::u32 decided) {
+  using namespace ckpt::agent;
+  block_all_signals();
+  return checkpoint_by_signal(*info, *context, freezes_then, static_cast<decision>(decided)) ? 1 : 0;
+}
+[[gnu::visibility("hidden")]] void trigger_end(ckpt::sys::abi::ucontext* context,
+                                               ckpt::u32 made_again) {
   if (!ckpt::agent::current().filtered)
-    ckpt::agent::end_call_for_own_signal(*context, made_again,
+    ckpt::agent::end_call_for_own_signal(*context, made_again != 0,
                                          reinterpret_cast<ckpt::u64>(&trigger_entry));
+}
+
+[[gnu::visibility("hidden")]] int agent_ask_main(void* request, const void* saved) {
+  using namespace ckpt::agent;
+  return static_cast<asked_by_call*>(request)->make(*static_cast<const saved_registers*>(saved));
 }
 
 [[gnu::visibility("hidden")]] void agent_report(void* slot) {

@@ -4,13 +4,51 @@
 // restart.
 #pragma once
 
+#include "callbacks.hpp"
 #include "config.hpp"
+#include "hold.hpp"
+#include "last_error.hpp"
+#include "name_of_call.hpp"
 #include "output.hpp"
 #include "period.hpp"
 #include "session.hpp"
 #include "symbols.hpp"
+#include "trigger_signal.hpp"
 
 namespace ckpt::agent {
+
+inline constexpr std::string_view held_off =
+    "the program holds checkpoints off (between ckpt_hold and ckpt_release)";
+
+/// Whether a request has been judged already, with the program's functions called before it.
+enum class decision : u32 { open, begin, leave };
+
+/// The checkpoint that was made last: whether it meets what a thread that waited has asked for.
+class last_checkpoint {
+ public:
+  // Context: triggering thread, all others frozen: the image must say so too
+  void begin(bool goes_on, u64 name) {
+    ++agent_freezes;
+    goes_on_ = goes_on;
+    name_ = name;
+    good_ = true;
+  }
+  void failed() { good_ = false; }
+  void went_on() { restarted_ = false; }
+  void was_restarted() { restarted_ = true; }
+
+  /// One that went on does not meet the request to end.
+  [[nodiscard]] bool meets(bool goes_on, u64 name) const {
+    return good_ && (goes_on || !goes_on_) && name == name_;
+  }
+  [[nodiscard]] bool restarted() const { return restarted_; }
+
+ private:
+  u64 name_ = 0;
+  bool good_ = false;
+  bool goes_on_ = false;
+  bool restarted_ = false;
+};
 
 /// Everything the agent remembers from one checkpoint to the next. It is part of the image, so a
 /// restarted program has the same configuration.
@@ -18,7 +56,14 @@ struct agent_state {
   agent::config config;
   agent::output output;
   agent::period period;
-  bool went_on = false;  // the last checkpoint was made to go on
+  agent::trigger_signal trigger;
+  agent::callbacks callbacks;
+  agent::hold hold;
+  agent::last_error error;
+  agent::last_checkpoint last;
+  agent::name_of_call name_of_call;
+  u8 instance[16] = {};  // random, drawn at every start
+  bool has_instance = false;
   int home = 0;          // the process that owns the name; a forked child writes NAME.PID
   bool child_told = false;
   u32 generation = 0;
@@ -29,6 +74,22 @@ static_assert(sizeof(session) <= 32 * 1024, "the room agent.S keeps for it");
 // In memory that no image contains: it changes while the image is written.
 inline session& current() {
   return *reinterpret_cast<session*>(agent_session_room);
+}
+
+/// The signal that the agent needs, 0 for none: the period takes the trigger's, or one that hardly any
+/// program uses.
+[[nodiscard]] constexpr int signal_for(int trigger, u32 period_ms) {
+  return trigger != 0 ? trigger : period_ms != 0 ? options::last_real_time : 0;
+}
+
+/// So that copies of one image can tell themselves apart.
+// Context: library load; agent, in restored memory
+inline void draw_instance() {
+  auto& me = state_of_agent;
+  constexpr u32 nonblock = 1;
+  const auto got = sys::getrandom(me.instance, sizeof me.instance, nonblock);
+  me.has_instance = got.ok() && *got == sizeof me.instance;
+  if (!me.has_instance) __builtin_memset(me.instance, 0, sizeof me.instance);
 }
 
 inline void say(std::string_view text) {

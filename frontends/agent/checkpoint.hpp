@@ -129,7 +129,6 @@ inline void let_deadline_clone(session& s, bool leave) {
 /// Every thread has long returned to the program from the frames of a restart.
 // Context: triggering thread, all others frozen
 inline void note_freeze(const session& s) {
-  ++agent_freezes;
   // Stepping a thread makes a SIGTRAP that the program ignores one by default.
   if (s.trap_action.handler == sys::abi::sig_ign)
     (void)sys::rt_sigaction(sys::abi::sig_trap, &s.trap_action, nullptr);
@@ -188,6 +187,13 @@ inline result<void> run_helper(session& s) {
     if (s.stuck != 0) return errc::busy;
     if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
     if (s.good) note_freeze(s);
+    // Who came first counts: a thread that holds now has got through before it was frozen.
+    if (s.good && state_of_agent.hold.held()) {
+      s.good = false;
+      (void)s.why.refuse(held_off);
+      s.held_off = true;
+    }
+    if (s.good) state_of_agent.last.begin(s.goes_on, mark_of(state_of_agent.config.name));
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
         s.good = false;
@@ -245,31 +251,77 @@ inline session& new_session(sys::abi::ucontext& context) {
 /// How long to wait for a thread that did not stop, from one try to the next.
 constexpr i64 patience_ms[] = {5, 30, 100, 300, 600};
 
-/// Whether the call that the trigger has interrupted is to be made again. `asked` is false when
-/// another thread's checkpoint has met the request meanwhile: one that went on does not meet the
-/// request to end.
-inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& context, bool asked) {
+/// Who asks for a checkpoint, and when that was.
+struct wish {
+  bool by_call = false;
+  bool by_period = false;
+  bool goes_on = false;
+  u32 freezes_then = 0;  // agent_freezes, before others were waited for
+  outside_box* outside = nullptr;  // who asks from outside wants an answer
+};
+
+inline wish wish_of(const sys::abi::siginfo& info, u32 freezes_then) {
+  if (auto* box = outside_request(info); box != nullptr)
+    return {false, false, box->goes_on != 0, freezes_then, box};
+  const auto& me = state_of_agent;
+  const bool by_period = me.period.raised(info);
+  return {false, by_period,
+          by_period ? me.config.continues || !me.config.continues_given : me.config.continues,
+          freezes_then};
+}
+/// What was put off while somebody held checkpoints off.
+inline wish wish_of_note(u32 note) {
+  const auto& me = state_of_agent;
+  const bool by_period = (note & hold::by_request) == 0;
+  return {false, by_period,
+          by_period ? me.config.continues || !me.config.continues_given : me.config.continues,
+          agent_freezes};
+}
+
+inline bool is_met(const wish& w, u64 name) {
+  return w.freezes_then != agent_freezes && state_of_agent.last.meets(w.goes_on, name);
+}
+
+/// Nothing is noted for who waits for an answer: he asks again.
+// Context: triggering thread, with the agent's lock
+inline bool may_begin_outside(outside_box& box) {
+  if (!outside_is_wanted(box)) return false;
+  if (!state_of_agent.hold.held()) return true;
+  answer_outside(box, outside_outcome::held, "", 0, 0, false);
+  return false;
+}
+
+/// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put off.
+// Context: triggering thread, with the agent's lock
+inline bool may_begin(const wish& w) {
   auto& me = state_of_agent;
-  outside_box* const outside = outside_request(info);
-  const bool goes_on = outside != nullptr       ? outside->goes_on != 0
-                       : me.period.raised(info) ? me.config.continues || !me.config.continues_given
-                                                : me.config.continues;
-  auto& s = new_session(context);
-  auto outcome = look_before(s);
-  // Before the capture: the image must hold the mended registers too.
-  const bool made_again = is_from_outside(info)
-                              ? mend_outside_frame(context, s.filtered)
-                              : make_call_again(context, info.si_signo, s.filtered);
-  if (is_from_outside(info) ? outside == nullptr : !asked && (goes_on || !me.went_on))
-    return made_again;
-  me.went_on = goes_on;
-  const bool own_period = outcome.ok() && s.program == me.home;
-  if (own_period) me.period.hold();
+  if (w.outside != nullptr) return may_begin_outside(*w.outside);
+  if (is_met(w, mark_of(me.config.name))) return false;
+  if (w.by_period && !me.period.on()) return false;  // a tick from before it was cancelled
+  return w.by_call || !me.hold.put_off(w.by_period ? hold::by_period : hold::by_request);
+}
+
+/// Makes the image and ends the program, if it is not to go on; false when there is none.
+/// `looked` is what look_before() has found for the session.
+// Context: triggering thread, on the agent's stack
+inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> looked,
+                       bool made_again) {
+  auto& me = state_of_agent;
+  auto& s = current();
+  auto outcome = looked;
+  const bool looked_well = outcome.ok();  // a filter may know no timers
+  if (looked_well) me.period.hold();
   const auto attempt = [&] {
     s.made_again = made_again;
-    s.goes_on = goes_on;
-    if (outside != nullptr && outside->name_length != 0)
-      use_name(s, {outside->name, outside->name_length});
+    s.goes_on = w.goes_on;
+    // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
+    constexpr u64 below = 128;
+    const bool below_it = w.by_call || w.outside != nullptr;
+    me.callbacks.note_place(s.thread, (below_it ? context.uc_mcontext.rsp
+                                                 : reinterpret_cast<u64>(&context)) -
+                                          below);
+    if (w.outside != nullptr && w.outside->name_length != 0)
+      use_name(s, {w.outside->name, w.outside->name_length});
     else
       choose_name(s);
     return run_helper(s);
@@ -282,30 +334,76 @@ inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& contex
     outcome = look_before(s);
     if (outcome.ok()) outcome = attempt();
   }
-  if (own_period) me.period.go_on();
+  if (looked_well) me.period.go_on();
   if (!outcome.ok()) {
+    me.last.failed();
+    me.error.set(s.why.line());
+    if (s.held_off) {
+      if (w.outside != nullptr) answer_outside(*w.outside, outside_outcome::held, "", 0, 0, false);
+      return false;
+    }
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
     line.append("; the program goes on");
-    if (outside != nullptr)
-      answer_outside(*outside, outside_outcome::refused, line.view(), 0, 0, false);
+    if (w.outside != nullptr)
+      answer_outside(*w.outside, outside_outcome::refused, line.view(), 0, 0, false);
     else
       say(line.view());
-    return made_again;
+    return false;
   }
   const u64 ms =
       (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) - s.started_ns) / 1'000'000;
-  if (outside != nullptr) {
-    answer_outside(*outside, outside_outcome::complete, s.final_name.view(), s.image_size, ms,
-                   !goes_on);
+  if (w.outside != nullptr) {
+    answer_outside(*w.outside, outside_outcome::complete, s.final_name.view(), s.image_size, ms,
+                   !w.goes_on);
   } else if (me.config.verbose) {
     fixed_text<1600> line;
     line.append("checkpoint ").append(quoted{s.final_name.view()}).append(", ");
     line.append(s.image_size).append(" bytes, ").append(ms).append(" ms");
     say(line.view());
   }
-  if (!goes_on) sys::exit_group(0);
+  if (!w.goes_on) sys::exit_group(0);
+  me.error.clear();
+  me.last.went_on();
+  return true;
+}
+
+/// The same again when somebody has begun to hold checkpoints off in the middle, and holds no more.
+// Context: triggering thread, on the agent's stack
+inline bool checkpoint(const wish& w, sys::abi::ucontext& context, result<void> looked,
+                       bool made_again) {
+  for (;;) {
+    if (make_image(w, context, looked, made_again)) return true;
+    if (!current().held_off || w.by_call || w.outside != nullptr ||
+        state_of_agent.hold.put_off(w.by_period ? hold::by_period : hold::by_request))
+      return false;
+    auto& s = new_session(context);
+    looked = look_before(s);
+  }
+}
+
+/// A signal has asked. Whether the call that it has interrupted is to be made again.
+// Context: signal handler, on the agent's stack
+inline bool checkpoint_by_signal(const sys::abi::siginfo& info, sys::abi::ucontext& context,
+                                 u32 freezes_then, decision decided) {
+  const wish w = wish_of(info, freezes_then);
+  auto& s = new_session(context);
+  const auto looked = look_before(s);
+  // Before the capture: the image must hold the mended registers too.
+  const bool made_again = w.outside != nullptr
+                              ? mend_outside_frame(context, s.filtered)
+                              : make_call_again(context, info.si_signo, s.filtered);
+  if (decided == decision::open ? may_begin(w) : decided == decision::begin)
+    (void)checkpoint(w, context, looked, made_again);
   return made_again;
+}
+
+/// The program has asked by a call.
+// Context: triggering thread, on the agent's stack
+inline bool checkpoint_by_call(const wish& w, sys::abi::ucontext& context) {
+  auto& s = new_session(context);
+  const auto looked = look_before(s);
+  return checkpoint(w, context, looked, false);
 }
 
 }  // namespace ckpt::agent

@@ -94,16 +94,6 @@ inline void default_name(const initial_stack& stack) {
   make_absolute(name);
 }
 
-inline result<void> install_trigger(int signal) {
-  sys::abi::kernel_sigaction action{};
-  action.handler = reinterpret_cast<u64>(&trigger_entry);
-  action.flags =
-      sys::abi::sa_siginfo | sys::abi::sa_onstack | sys::abi::sa_restart | sys::abi::sa_restorer;
-  action.restorer = reinterpret_cast<u64>(&trigger_restorer);
-  action.mask = ~u64{0};
-  return sys::rt_sigaction(signal, &action, nullptr);
-}
-
 inline void load(injected* given) {
   auto& me = state_of_agent;
   me.output.remember();
@@ -118,15 +108,16 @@ inline void load(injected* given) {
     read_launch(*stack);
   else
     (void)read_options({reinterpret_cast<const char*>(given->options), given->options_length});
+  me.name_of_call.remember_start();
   default_name(*stack);
   make_absolute(me.config.log);
   me.home = sys::getpid();
   open_outside_box();
-  if (me.config.signal != 0) (void)install_trigger(me.config.signal);
-  if (me.config.period_ms != 0) {
-    const int signal = me.config.signal != 0 ? me.config.signal : options::last_real_time;
-    if (me.config.signal == 0) (void)install_trigger(signal);
-    me.period.start(signal, me.config.period_ms);
+  forget_on_fork();
+  draw_instance();
+  if (const int signal = signal_for(me.config.signal, me.config.period_ms); signal != 0) {
+    (void)me.trigger.install(signal);
+    if (me.config.period_ms != 0) me.period.start(signal, me.config.period_ms);
   }
 }
 

@@ -33,19 +33,27 @@ agent_outside_entry:
     mov $8, %r10d
     mov $14, %eax               // __NR_rt_sigprocmask
     syscall
+    // Functions that the program wants called run on its stack, below the red zone. Otherwise that is
+    // left alone: a stack of Go's may have room for nothing.
+    sub $128, %rsp
+    and $-16, %rsp
+    lea agent_outside_room(%rip), %rax
+    cmpl $0, agent_callbacks(%rip)
+    cmove %rax, %rsp
     // The end of the room is the tail of state::signal_frame: a free word, the return address, a
     // ucontext of 304 bytes, a siginfo of 128.
-    lea agent_outside_room + 16 * 1024(%rip), %rsp
-    lea -128(%rsp), %rsi
-    lea -432(%rsp), %rdx
-    sub $440, %rsp
-    lea trigger_restorer(%rip), %rax
-    mov %rax, (%rsp)
     xor %edi, %edi
-    jmp trigger_entry
+    lea agent_outside_room + 16 * 1024 - 128(%rip), %rsi
+    lea agent_outside_room + 16 * 1024 - 432(%rip), %rdx
+    call trigger_entry
+    lea agent_outside_room + 16 * 1024 - 432(%rip), %rsp
+    mov $15, %eax               // __NR_rt_sigreturn
+    syscall
+    hlt
 
     .section .bss
     .balign 64
+    .skip 12 * 1024             // a stack
     .globl agent_outside_room
     .hidden agent_outside_room
 agent_outside_room:

@@ -19,13 +19,17 @@ CKPT_HIDDEN void agent_outside_entry();
 namespace ckpt::agent {
 
 /// From here on the agent can be found: the mark alone might be the contents of a file. What was
-/// asked before an image was written is nothing to the program that comes out of it.
+/// asked before an image was written is nothing to the program that comes out of it; a thread that was
+/// on its way with a request then still uses the room.
 // Context: library load; agent, in restored memory
 inline void open_outside_box() {
   static_assert(sizeof(agent_mark) == 56);
   auto& box = agent_outside_box;
+  box.cancelled = box.asked;
+  box.process = sys::getpid();
+  if (!box.pending() || box.begun == box.asked)
+    __atomic_store_n(&box.answered, box.asked, __ATOMIC_RELEASE);
   __atomic_store_n(&box.self, reinterpret_cast<u64>(&box), __ATOMIC_RELEASE);
-  __atomic_store_n(&box.answered, box.asked, __ATOMIC_RELEASE);
   // The mark is read by others only, and must stay.
   __asm__ volatile("" : : "r"(&agent_outside_mark));
 }
@@ -37,12 +41,19 @@ inline void open_outside_box() {
                                                              outside_room_size) - 1;
 }
 
-/// The request that brought the thread here, unless that was in another life.
+/// The box, for a thread that a request has brought here.
 // Context: signal handler
 [[nodiscard]] inline outside_box* outside_request(const sys::abi::siginfo& info) {
-  auto& box = agent_outside_box;
-  const bool there = is_from_outside(info) && box.pending() && box.process == sys::getpid();
-  return there ? &box : nullptr;
+  return is_from_outside(info) ? &agent_outside_box : nullptr;
+}
+
+/// False when that was in another life; then the thread only goes back.
+// Context: signal handler
+[[nodiscard]] inline bool outside_is_wanted(outside_box& box) {
+  box.begun = box.asked;
+  if (box.pending() && box.process == sys::getpid() && box.cancelled != box.asked) return true;
+  __atomic_store_n(&box.answered, box.asked, __ATOMIC_RELEASE);
+  return false;
 }
 
 /// What the asker cannot know or do: the alternate stack, and the call in which he has stopped the

@@ -26,7 +26,12 @@ static_assert(sizeof agent_mark_text == sizeof(agent_mark{}.text));
 inline constexpr u32 outside_version = 1;  // of all of this
 inline constexpr u64 outside_room_size = 16 * 1024;
 
-enum class outside_outcome : u32 { none, complete, refused };
+enum class outside_outcome : u32 {
+  none,
+  complete,
+  refused,
+  held,  // the program holds checkpoints off (ckpt_hold): ask again
+};
 
 struct outside_box {
   u64 self;  // its own address once the agent is there; elsewhere the mark is a file's contents
@@ -40,6 +45,8 @@ struct outside_box {
   sys::abi::user_regs registers;  // as ptrace has them, in front of the kernel's choice to make a
                                   // call again
   // The agent's; `answered` last.
+  u32 begun;      // the request whose checkpoint has begun
+  u32 cancelled;  // one that an image was written over, which means nothing in another life
   u32 answered;
   outside_outcome outcome;
   u64 image_size;

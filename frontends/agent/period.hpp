@@ -11,8 +11,52 @@ namespace ckpt::agent {
 
 class period {
  public:
-  // Context: library load, and after a restart
-  void start(int signal, u32 milliseconds) {
+  // Context: library load, and after a restart; with the agent's lock
+  void start(int signal, u32 milliseconds) { start(signal, milliseconds, true); }
+  /// While it is held: another signal for what is left of the time, or another time, which begins anew.
+  /// 0 for none.
+  // Context: ordinary, with the agent's lock
+  void change(int signal, u32 milliseconds, bool anew) {
+    const auto left = left_;
+    if (is_ours()) (void)sys::timer_delete(timer_);
+    timer_ = -1;
+    milliseconds_ = milliseconds;
+    if (milliseconds == 0) return;
+    start(signal, milliseconds, false);
+    left_ = anew ? sys::abi::itimerspec{} : left;
+    go_on();
+  }
+
+  /// A checkpoint takes none of the period. A tick of that time would wait under the number of the
+  /// trigger, and a trigger that somebody sends meanwhile would be merged into it.
+  // Context: signal handler
+  void hold() {
+    const sys::abi::itimerspec stopped{};
+    left_ = {};
+    if (is_ours()) (void)sys::invoke(__NR_timer_settime, timer_, 0, &stopped, &left_);
+  }
+  // Context: signal handler
+  void go_on() {
+    go_on(left_.it_value.tv_sec == 0 && left_.it_value.tv_nsec == 0 ? whole() : left_.it_value);
+  }
+  /// `process` is the number that the program had.
+  // Context: agent, in restored memory: timers do not survive in the kernel
+  void start_again(int process) {
+    if (milliseconds_ != 0 && owner_ == process) start(signal_, milliseconds_);
+  }
+
+  [[nodiscard]] bool raised(const sys::abi::siginfo& info) const {
+    u64 value = 0;
+    __builtin_memcpy(&value, info.fields + 8, sizeof value);  // si_value, behind timer id, overrun
+    return info.si_code == -2 /* SI_TIMER */ && value == cookie;
+  }
+  [[nodiscard]] int timer() const { return is_ours() ? timer_ : -1; }
+  [[nodiscard]] bool on() const { return milliseconds_ != 0; }
+
+ private:
+  /// A forked child has no timers, and another one may have the number.
+  [[nodiscard]] bool is_ours() const { return timer_ >= 0 && owner_ == sys::getpid(); }
+  void start(int signal, u32 milliseconds, bool now) {
     struct {
       u64 value = cookie;
       i32 signal = 0;
@@ -23,48 +67,25 @@ class period {
     event.signal = signal;
     signal_ = signal;
     milliseconds_ = milliseconds;
+    owner_ = sys::getpid();
     if (!sys::checked<void>(
              sys::invoke(__NR_timer_create, sys::abi::clock_monotonic, &event, &timer_))
              .ok()) {
       timer_ = -1;
       return;
     }
-    go_on(whole());
+    if (now) go_on(whole());
   }
-  /// A checkpoint takes none of the period. A tick of that time would wait under the number of the
-  /// trigger, and a trigger that somebody sends meanwhile would be merged into it.
-  // Context: signal handler
-  void hold() {
-    const sys::abi::itimerspec stopped{};
-    left_ = {};
-    if (timer_ >= 0) (void)sys::invoke(__NR_timer_settime, timer_, 0, &stopped, &left_);
-  }
-  // Context: signal handler
-  void go_on() {
-    go_on(left_.it_value.tv_sec == 0 && left_.it_value.tv_nsec == 0 ? whole() : left_.it_value);
-  }
-  // Context: agent, in restored memory: timers do not survive in the kernel
-  void start_again() {
-    if (milliseconds_ != 0) start(signal_, milliseconds_);
-  }
-
-  [[nodiscard]] bool raised(const sys::abi::siginfo& info) const {
-    u64 value = 0;
-    __builtin_memcpy(&value, info.fields + 8, sizeof value);  // si_value, behind timer id, overrun
-    return milliseconds_ != 0 && info.si_code == -2 /* SI_TIMER */ && value == cookie;
-  }
-  [[nodiscard]] int timer() const { return timer_; }
-
- private:
   [[nodiscard]] sys::abi::timespec whole() const {
     return {milliseconds_ / 1000, i64{milliseconds_ % 1000} * 1'000'000};
   }
   void go_on(sys::abi::timespec first) const {
-    if (timer_ >= 0) (void)sys::timer_settime(timer_, 0, {whole(), first});
+    if (is_ours()) (void)sys::timer_settime(timer_, 0, {whole(), first});
   }
 
   static constexpr u64 cookie = 0x636b70742d746d72;
   int timer_ = -1;
+  int owner_ = 0;
   int signal_ = 0;
   u32 milliseconds_ = 0;
   sys::abi::itimerspec left_{};  // while it is held

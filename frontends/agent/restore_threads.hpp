@@ -142,10 +142,30 @@ class threads_restore {
   void finish_leader() {
     if (leader_ != nullptr) finish(*leader_);
   }
+  /// Until every thread but the main one has set itself up.
+  // Context: agent, in restored memory
+  void wait_until_set_up() {
+    for (;;) {
+      const u32 now = __atomic_load_n(&set_up_, __ATOMIC_ACQUIRE);
+      if (now == started_) return;
+      (void)sys::futex_wait(&set_up_, now, nullptr);
+    }
+  }
+  /// Calls `function` in the thread that had that number, and waits for it.
+  // Context: agent, in restored memory, all others held
+  void run_in(i32 saved_tid, void (*function)()) {
+    restored* where = with_tid(saved_tid);
+    if (where == nullptr) return;
+    if (where == leader_) return function();
+    function_ = function;
+    runs_it_ = where;
+    take_step(step::function);
+    while (__atomic_load_n(&function_done_, __ATOMIC_ACQUIRE) == 0)
+      (void)sys::futex_wait(&function_done_, 0, nullptr);
+  }
   /// Lets the others do their last steps and waits until they stand at the gate.
   void gather() {
-    __atomic_store_n(&last_steps_, 1u, __ATOMIC_RELEASE);
-    (void)sys::futex_wake(&last_steps_, 0x7fffffff);
+    take_step(step::last);
     for (;;) {
       const u32 ready = __atomic_load_n(&agent_gate_ready, __ATOMIC_ACQUIRE);
       if (ready == started_) break;
@@ -176,6 +196,13 @@ class threads_restore {
     int tid;
   };
   static constexpr u64 stack_size = 24 * 1024;
+
+  /// What the threads that wait may do.
+  enum class step : u32 { set_up, function, last };
+  void take_step(step s) {
+    __atomic_store_n(&step_, static_cast<u32>(s), __ATOMIC_RELEASE);
+    (void)sys::futex_wake(&step_, 0x7fffffff);
+  }
 
   [[nodiscard]] restored& at(u32 i) const {
     return *reinterpret_cast<restored*>(frames_.begin + i * stride_);
@@ -264,8 +291,20 @@ class threads_restore {
     auto& r = *static_cast<restored*>(argument);
     threads_restore& all = *r.owner;
     all.set_up(r);
-    while (__atomic_load_n(&all.last_steps_, __ATOMIC_ACQUIRE) == 0)
-      (void)sys::futex_wait(&all.last_steps_, 0, nullptr);
+    (void)__atomic_add_fetch(&all.set_up_, 1u, __ATOMIC_RELEASE);
+    (void)sys::futex_wake(&all.set_up_, 1);
+    bool ran = false;
+    for (;;) {
+      const u32 now = __atomic_load_n(&all.step_, __ATOMIC_ACQUIRE);
+      if (now == static_cast<u32>(step::last)) break;
+      if (now == static_cast<u32>(step::function) && all.runs_it_ == &r && !ran) {
+        ran = true;
+        all.function_();
+        __atomic_store_n(&all.function_done_, 1u, __ATOMIC_RELEASE);
+        (void)sys::futex_wake(&all.function_done_, 1);
+      }
+      (void)sys::futex_wait(&all.step_, now, nullptr);
+    }
     all.finish(r);
     agent_leave(r.frame.stack_pointer(), state::flags_beside_frame(r.frame));
   }
@@ -352,7 +391,11 @@ class threads_restore {
   u32 count_ = 0;
   u32 recent_ = 0;
   u32 started_ = 0;
-  u32 last_steps_ = 0;
+  u32 set_up_ = 0;
+  u32 step_ = 0;
+  u32 function_done_ = 0;
+  void (*function_)() = nullptr;
+  restored* runs_it_ = nullptr;
   u32 waits_ = 0;
   alignas(state::signal_frame::alignment) std::byte room_for_one_[20 * 1024];
 };

@@ -41,18 +41,23 @@ inline void lost(std::string_view what, errc error) {
   say(line.view());
 }
 
-/// Timers with an overrun take their signals for themselves, so what waited is queued after them.
-inline result<void> restore_timers_and_signals(bytes metadata, const threads_restore& threads) {
-  const auto& me = state_of_agent;
-  const int tid = sys::gettid();
+/// A saved timer with the numbers that threads have now.
+inline state::posix_timer present_timer(bytes metadata, const threads_restore& threads,
+                                        state::posix_timer t) {
   const i32 saved_pid = image::first<state::process>(metadata).pid;
   const auto renumber = [&](i32 number) {
-    return number == saved_pid ? me.home : threads.present_tid(number);
+    return number == saved_pid ? state_of_agent.home : threads.present_tid(number);
   };
-  const auto present = [&](state::posix_timer t) {
-    t.thread = renumber(t.thread);
-    t.clock = state::present_clock(t.clock, renumber);
-    return t;
+  t.thread = renumber(t.thread);
+  t.clock = state::present_clock(t.clock, renumber);
+  return t;
+}
+
+/// Timers with an overrun take their signals for themselves, so what waited is queued after them.
+inline void restore_timers(bytes metadata, const threads_restore& threads) {
+  const int tid = sys::gettid();
+  const auto present = [&](const state::posix_timer& t) {
+    return present_timer(metadata, threads, t);
   };
   const auto lost_timer = [&](const state::posix_timer& t, std::string_view what, errc error) {
     fixed_text<96> line;
@@ -74,13 +79,18 @@ inline result<void> restore_timers_and_signals(bytes metadata, const threads_res
   });
   image::for_each<state::interval_timer>(
       metadata, [](const state::interval_timer& t, bytes) { (void)state::restore_timer(t); });
+}
+
+inline result<void> restore_signals(bytes metadata, const threads_restore& threads) {
+  const i32 saved_pid = image::first<state::process>(metadata).pid;
   state::posix_timer found{};
   return queue_signals(
-      metadata, 0, saved_pid, me.home, tid, [&](i32 id) -> const state::posix_timer* {
+      metadata, 0, saved_pid, state_of_agent.home, sys::gettid(),
+      [&](i32 id) -> const state::posix_timer* {
         bool have = false;
         image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
           if (saved.id != id) return;
-          found = present(saved);
+          found = present_timer(metadata, threads, saved);
           have = true;
         });
         return have ? &found : nullptr;
@@ -96,24 +106,30 @@ inline void resume(const image::handover& given) {
   const bytes metadata(h.metadata, h.metadata_size);
   report why;
 
+  const i32 saved_pid = image::first<state::process>(metadata).pid;
+
+  me.output.remember();
+  auto& name = restored_name();
+  name.clear();
+  name.append(std::string_view(h.name, h.name_length));
   state::shared_restore shared(h.files, metadata, bytes(h.contents, h.contents_size), why);
   state::files_restore files(h.files, metadata, shared, why);
-  if (!shared.check().ok() || !files.check().ok()) fail_restart(h, why);
+  // A function of the program's may say that a file is elsewhere: then this comes after it.
+  const auto check_files = [&] {
+    if (!shared.check().ok() || !files.check().ok()) fail_restart(h, why);
+  };
+  const bool has_callbacks = !me.callbacks.restart.empty();
+  if (!has_callbacks) check_files();
   fixed_text<4200> directory;
   directory.append(text_of_bytes(image::text(metadata, state::text_kind::directory)));
   if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
-  if (auto r = files.restore(); !r.ok()) {
-    (void)why.explain(r.error(), "cannot restore the descriptors");
-    fail_restart(h, why, files.messages());
-  }
-  me.output.remember();
-  if (shared.could_not_lock())
-    say("cannot lock as much shared memory as the program had locked (RLIMIT_MEMLOCK is lower "
-        "here); it goes on without");
   me.home = sys::getpid();
   me.child_told = false;
   ++me.generation;
   open_outside_box();
+  me.last.was_restarted();
+  me.name_of_call.put_back(me.config.name);
+  draw_instance();
 
   state::reset_actions();
   image::for_each<state::signal_action>(
@@ -126,13 +142,6 @@ inline void resume(const image::handover& given) {
       image::text(metadata, state::text_kind::auxiliary_vector), program.c_str());
   if (!layout.ok() && h.verbose != 0)
     say("the kernel does not let the heap's end and the command line be restored (PR_SET_MM)");
-
-  auto& name = restored_name();
-  name.clear();
-  name.append(std::string_view(h.name, h.name_length));
-  if (files.unwatched() != 0)
-    lost("what an epoll watched and cannot watch now (/dev/null or a file on standard input?)",
-         static_cast<errc>(1));
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::restore_process_settings(s, lost);
   });
@@ -140,14 +149,37 @@ inline void resume(const image::handover& given) {
                           {&lost, &fail_thread, reinterpret_cast<u64>(&trigger_entry)});
   if (!threads.prepare(why).ok() || !threads.start(why).ok()) fail_restart(h, why);
   threads.set_up_leader();
+  // Each timer takes one of the signals that may wait.
+  image::for_each<state::resource_limit>(metadata, [](const state::resource_limit& l, bytes) {
+    if (l.resource == static_cast<u32>(sys::abi::rlimit_sigpending)) (void)state::restore_limit(l);
+  });
+  restore_timers(metadata, threads);
+  // From here to the gate the other threads open and close nothing.
+  threads.wait_until_set_up();
+  if (has_callbacks) {
+    threads.run_in(me.callbacks.thread(), [] { state_of_agent.callbacks.run_restart(); });
+    check_files();
+  }
+
+  if (auto r = files.restore(); !r.ok()) {
+    (void)why.explain(r.error(), "cannot restore the descriptors");
+    fail_restart(h, why, files.messages());
+  }
+  me.output.remember();
+  if (shared.could_not_lock())
+    say("cannot lock as much shared memory as the program had locked (RLIMIT_MEMLOCK is lower "
+        "here); it goes on without");
+  if (files.unwatched() != 0)
+    lost("what an epoll watched and cannot watch now (/dev/null or a file on standard input?)",
+         static_cast<errc>(1));
   image::for_each<state::resource_limit>(
       metadata, [](const state::resource_limit& l, bytes) { (void)state::restore_limit(l); });
-  if (auto r = restore_timers_and_signals(metadata, threads); !r.ok()) {
+  if (auto r = restore_signals(metadata, threads); !r.ok()) {
     (void)why.explain(r.error(), "cannot queue a pending signal again (RLIMIT_SIGPENDING?)");
     fail_restart(h, why);
   }
   threads.gather();
-  me.period.start_again();
+  me.period.start_again(saved_pid);
   image::for_each<state::process_settings>(metadata, [&](const state::process_settings& s, bytes) {
     state::finish_process_settings(s, lost);
   });

@@ -61,6 +61,7 @@ struct session {
   rseq_registration rseq;
   int stuck = 0;  // a thread that did not stop in time; another try may be worth it
   bool goes_on = false;  // after the checkpoint
+  bool held_off = false;  // a thread has begun to hold checkpoints off (ckpt_hold)
   fixed_text<16> outer_pid;
   int outer_pid_number = 0;
   int outer_thread = 0;

@@ -17,7 +17,11 @@ CKPT_HIDDEN extern std::byte agent_starter_stack_end[];
 CKPT_HIDDEN extern std::byte agent_hasher_stack_end[];
 CKPT_HIDDEN extern std::byte agent_helper_stack_end[];
 CKPT_HIDDEN extern std::byte agent_session_room[];
+CKPT_HIDDEN extern std::byte agent_own_page[];
 CKPT_HIDDEN extern ckpt::u32 agent_busy;
+CKPT_HIDDEN extern ckpt::u32 agent_error_busy;
+CKPT_HIDDEN extern ckpt::u32 agent_put_off;
+CKPT_HIDDEN extern ckpt::u32 agent_callbacks;
 CKPT_HIDDEN extern ckpt::u32 agent_freezes;
 
 CKPT_HIDDEN void trigger_entry(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*);
@@ -37,8 +41,15 @@ CKPT_HIDDEN extern ckpt::u32 agent_gate_open;
 CKPT_HIDDEN void agent_gate_end();
 [[noreturn]] CKPT_HIDDEN void agent_report(void* slot);
 
-CKPT_HIDDEN void trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*,
-                              ckpt::u32 freezes_then);
+CKPT_HIDDEN int agent_ask(void* request);
+CKPT_HIDDEN int agent_ask_main(void* request, const void* saved_registers);
+CKPT_HIDDEN void agent_call_on_stack(ckpt::u64 stack, void (*function)(void*), void* argument);
+
+CKPT_HIDDEN ckpt::u32 agent_before(const ckpt::sys::abi::siginfo*, ckpt::u32 freezes_then);
+CKPT_HIDDEN void agent_after();
+CKPT_HIDDEN ckpt::u32 trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*,
+                                   ckpt::u32 freezes_then, ckpt::u32 decided);
+CKPT_HIDDEN void trigger_end(ckpt::sys::abi::ucontext*, ckpt::u32 made_again);
 CKPT_HIDDEN void resume_main(const ckpt::image::handover*);
 #undef CKPT_HIDDEN
 }

@@ -340,6 +340,11 @@ class job {
     if (there.ok() && !*there) return;
     request_.reset();
     if (!there.ok()) return;  // the program's end is seen elsewhere
+    if (answer.held) {  // ckpt_hold: asked again until the program has released them
+      wishes_[signal_] = true;
+      usleep(5000);
+      return;
+    }
     if (!answer.complete) return refused(answer.line);
     failed_[signal_] = false;
     if (ends_) ended_by_checkpoint_ = true;

@@ -457,8 +457,9 @@ result<bool> outside_checkpoint::look(outside_answer& answer) {
     if (poll(&ended, 1, 0) != 0) return errc::gone;
     return false;
   }
-  answer.complete = CKPT_TRY(peek<agent::outside_outcome>(thread_, CKPT_IN_BOX(outcome))) ==
-                    agent::outside_outcome::complete;
+  const auto outcome = CKPT_TRY(peek<agent::outside_outcome>(thread_, CKPT_IN_BOX(outcome)));
+  answer.complete = outcome == agent::outside_outcome::complete;
+  answer.held = outcome == agent::outside_outcome::held;
   answer.image_size = CKPT_TRY(peek<u64>(thread_, CKPT_IN_BOX(image_size)));
   answer.milliseconds = CKPT_TRY(peek<u64>(thread_, CKPT_IN_BOX(milliseconds)));
   answer.line.resize(std::min<u64>(CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(line_length))),
@@ -471,14 +472,23 @@ result<bool> outside_checkpoint::look(outside_answer& answer) {
 
 result<void> checkpoint_from_outside(pid_t pid, const outside_wish& wish, outside_answer& answer,
                                      report& why) {
-  outside_checkpoint request;
   constexpr int patience_ms = 60'000;
+  const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
+  outside_checkpoint request;
   CKPT_TRY(request.begin(pid, wish, patience_ms, why));
   for (int looks = 0;; ++looks) {
     const auto there = request.look(answer);
     if (!there.ok())
       return why.explain(there.error(), "it has ended, and has not said that its image is complete");
-    if (*there) return answer.complete ? result<void>() : why.refuse(answer.line);
+    if (*there && !answer.held)
+      return answer.complete ? result<void>() : why.refuse(answer.line);
+    if (*there) {
+      if (clock::now() > end)
+        return why.refuse("it holds checkpoints off (ckpt_hold); try again when it has released them");
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      CKPT_TRY(request.begin(pid, wish, patience_ms, why));
+      continue;
+    }
     pollfd ended{request.process(), POLLIN, 0};
     (void)poll(&ended, 1, looks < 50 ? 1 : 5);
   }

@@ -26,6 +26,7 @@ struct outside_wish {
 
 struct outside_answer {
   bool complete = false;
+  bool held = false;  // the program holds checkpoints off: ask again
   std::string line;  // the image's name, or why there is none
   u64 image_size = 0;
   u64 milliseconds = 0;

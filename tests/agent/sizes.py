@@ -11,7 +11,7 @@ KIB = 1024
 LIMITS = {
     "stack of the program that the handler uses": 64,
     "restarter, the head of every image": 120 * KIB,  # with the ways back to a number
-    "agent in memory, without its working memory and the restarter it carries": 368 * KIB,
+    "agent in memory, without its working memory and the restarter it carries": 448 * KIB,  # with the verifier for ckpt_restart
     "working memory of the agent (zero, touched only during a checkpoint)": 512 * KIB,
 }
 

@@ -8,6 +8,12 @@ import subprocess
 import sys
 
 
+# The functions of include/ckpt.h.
+OFFERED = {"ckpt_" + name for name in (
+    "ckpt", "config", "error", "fds", "generation", "hold", "instance", "on_postckpt", "on_preckpt",
+    "on_restart", "present", "region", "release", "restart", "restarted", "version")}
+
+
 def tool(*arguments):
     done = subprocess.run(arguments, capture_output=True, text=True)
     if done.returncode != 0 or done.stderr.strip():
@@ -29,6 +35,7 @@ def main():
     check(failures, "(NEEDED)" not in dynamic, f"{library} needs another library")
     check(failures, "(RELR)" not in dynamic, f"{library} uses RELR, which musl 1.2.3 cannot load")
     check(failures, "(TEXTREL)" not in dynamic, f"{library} has text relocations")
+    offered = set()
     for line in tool("readelf", "--dyn-syms", "-W", library).splitlines():
         fields = line.split()
         if len(fields) < 8 or not fields[0].rstrip(":").isdigit():
@@ -38,8 +45,11 @@ def main():
             check(failures, binding == "WEAK" and name in ("malloc", "free"),
                   f"{library} needs the symbol {name}")
         else:
-            check(failures, name.startswith("ckpt_"), f"{library} offers the symbol {name}")
+            check(failures, name in OFFERED, f"{library} offers the symbol {name}")
+            offered.add(name)
         check(failures, kind not in ("TLS", "IFUNC"), f"{library}: {name} is {kind}")
+    for name in sorted(OFFERED - offered):
+        check(failures, False, f"{library} does not offer {name}")
     relocations = re.findall(r"R_X86_64_\w+", tool("readelf", "-rW", library))
     check(failures, relocations, f"{library} has no relocations at all: was it linked?")
     for kind in sorted(set(relocations)):

@@ -483,6 +483,7 @@ CKPT_SAME_MEMBER(kcmp_epoll_slot, efd, struct kcmp_epoll_slot, efd);
 CKPT_SAME_MEMBER(kcmp_epoll_slot, tfd, struct kcmp_epoll_slot, tfd);
 CKPT_SAME_MEMBER(kcmp_epoll_slot, toff, struct kcmp_epoll_slot, toff);
 CKPT_SAME(rlimit_nofile, RLIMIT_NOFILE);
+CKPT_SAME(rlimit_sigpending, RLIMIT_SIGPENDING);
 CKPT_SAME_SIZE(epoll_event, struct epoll_event);
 CKPT_SAME_MEMBER(epoll_event, events, struct epoll_event, events);
 CKPT_SAME_MEMBER(epoll_event, data, struct epoll_event, data);

@@ -267,7 +267,7 @@ struct rlimit64 {
   u64 soft, hard;
 };
 inline constexpr int rlimit_data = 2, rlimit_stack = 3, rlimit_core = 4, rlimit_nofile = 7,
-                     rlimit_count = 16;
+                     rlimit_sigpending = 11, rlimit_count = 16;
 inline constexpr u64 rlimit_infinity = ~u64{0};
 
 struct iovec {
