@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -19,6 +20,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <new>
 #include <sstream>
 #include <thread>
 #include <vector>
@@ -396,12 +398,37 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why)
   return {};
 }
 
-/// In a thread of its own: what it holds and cannot let go, the kernel lets go at its end. (A process
-/// of its own would be nobody's parent, and Yama lets only ancestors look.)
+/// In a process of its own: it works on when this one is killed, and what it holds and cannot let go,
+/// the kernel lets go at its end. Where only ancestors may look (Yama), in a thread of our own.
 result<void> outside_checkpoint::ask(const outside_wish& wish, report& why) {
-  result<void> outcome;
-  std::thread tracer([&] { outcome = ask_held(wish, why); });
-  tracer.join();
+  struct told {
+    result<void> outcome = errc::gone;
+    report why;
+    u32 number = 0;
+  };
+  void* room = mmap(nullptr, sizeof(told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return static_cast<errc>(errno);
+  auto* shared = new (room) told;
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  const pid_t tracer = fork();
+  if (tracer == 0) {
+    (void)setsid();  // what is signalled to our group is not meant for it
+    shared->outcome = ask_held(wish, shared->why);
+    shared->number = number_;
+    _exit(0);
+  }
+  while (tracer > 0 && waitpid(tracer, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  auto outcome = tracer < 0 ? result<void>(static_cast<errc>(errno)) : shared->outcome;
+  number_ = shared->number;
+  if (outcome.error() == errc::refused) (void)why.refuse(shared->why.line());
+  munmap(room, sizeof(told));
+  if (outcome.error() != static_cast<errc>(EPERM)) return outcome;
+  std::thread ours([&] { outcome = ask_held(wish, why); });
+  ours.join();
   return outcome;
 }
 

@@ -256,10 +256,9 @@ def other_user(setup):
 def in_vfork(setup):
     session = harness.Session(setup)
     session.start(session.script(
-        "import subprocess, threading\nos.write(1, b'ready\\n')\n"
-        "import ctypes\n"
+        "import ctypes, threading\n"
         "t = threading.Thread(target=lambda: ctypes.CDLL(None).system(b'sleep 0.01'))\n"
-        "t.start(); t.join()\nwait()\nprint('ok')\n"))
+        "t.start(); t.join()\nready()\nwait()\nprint('ok')\n"))
     asked(session, "-c")
     session.end()
     session = harness.Session(setup, "vfork")
