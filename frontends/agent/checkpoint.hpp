@@ -7,6 +7,7 @@
 #include "capture_self.hpp"
 #include "helper.hpp"
 #include "interrupted_call.hpp"
+#include "outside.hpp"
 #include "timed_call.hpp"
 
 namespace ckpt::agent {
@@ -76,6 +77,12 @@ inline result<void> look_before(session& s) {
   s.outer_thread =
       static_cast<int>(parse_number(of_task.substr(of_task.rfind('/') + 1)).value_or(0));
   return {};
+}
+
+inline void use_name(session& s, std::string_view name) {
+  s.final_name.clear();
+  s.final_name.append(name);
+  name_temporary(s);
 }
 
 inline void choose_name(session& s) {
@@ -250,9 +257,12 @@ struct wish {
   bool by_period = false;
   bool goes_on = false;
   u32 freezes_then = 0;  // agent_freezes, before others were waited for
+  outside_box* outside = nullptr;  // who asks from outside wants an answer
 };
 
 inline wish wish_of(const sys::abi::siginfo& info, u32 freezes_then) {
+  if (auto* box = outside_request(info); box != nullptr)
+    return {false, false, box->goes_on != 0, freezes_then, box};
   const auto& me = state_of_agent;
   const bool by_period = me.period.raised(info);
   return {false, by_period,
@@ -272,10 +282,20 @@ inline bool is_met(const wish& w, u64 name) {
   return w.freezes_then != agent_freezes && state_of_agent.last.meets(w.goes_on, name);
 }
 
+/// Nothing is noted for who waits for an answer: he asks again.
+// Context: triggering thread, with the agent's lock
+inline bool may_begin_outside(outside_box& box) {
+  if (!outside_is_wanted(box)) return false;
+  if (!state_of_agent.hold.held()) return true;
+  answer_outside(box, outside_outcome::held, "", 0, 0, false);
+  return false;
+}
+
 /// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put off.
 // Context: triggering thread, with the agent's lock
 inline bool may_begin(const wish& w) {
   auto& me = state_of_agent;
+  if (w.outside != nullptr) return may_begin_outside(*w.outside);
   if (is_met(w, mark_of(me.config.name))) return false;
   if (w.by_period && !me.period.on()) return false;  // a tick from before it was cancelled
   return w.by_call || !me.hold.put_off(w.by_period ? hold::by_period : hold::by_request);
@@ -296,10 +316,14 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     s.goes_on = w.goes_on;
     // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
     constexpr u64 below = 128;
-    me.callbacks.note_place(s.thread, (w.by_call ? context.uc_mcontext.rsp
+    const bool below_it = w.by_call || w.outside != nullptr;
+    me.callbacks.note_place(s.thread, (below_it ? context.uc_mcontext.rsp
                                                  : reinterpret_cast<u64>(&context)) -
                                           below);
-    choose_name(s);
+    if (w.outside != nullptr && w.outside->name_length != 0)
+      use_name(s, {w.outside->name, w.outside->name_length});
+    else
+      choose_name(s);
     return run_helper(s);
   };
   if (outcome.ok()) outcome = attempt();
@@ -314,18 +338,26 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
   if (!outcome.ok()) {
     me.last.failed();
     me.error.set(s.why.line());
-    if (s.held_off) return false;
+    if (s.held_off) {
+      if (w.outside != nullptr) answer_outside(*w.outside, outside_outcome::held, "", 0, 0, false);
+      return false;
+    }
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
     line.append("; the program goes on");
-    say(line.view());
+    if (w.outside != nullptr)
+      answer_outside(*w.outside, outside_outcome::refused, line.view(), 0, 0, false);
+    else
+      say(line.view());
     return false;
   }
-  if (me.config.verbose) {
+  const u64 ms =
+      (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) - s.started_ns) / 1'000'000;
+  if (w.outside != nullptr) {
+    answer_outside(*w.outside, outside_outcome::complete, s.final_name.view(), s.image_size, ms,
+                   !w.goes_on);
+  } else if (me.config.verbose) {
     fixed_text<1600> line;
-    const u64 ms =
-        (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) - s.started_ns) /
-        1'000'000;
     line.append("checkpoint ").append(quoted{s.final_name.view()}).append(", ");
     line.append(s.image_size).append(" bytes, ").append(ms).append(" ms");
     say(line.view());
@@ -342,7 +374,7 @@ inline bool checkpoint(const wish& w, sys::abi::ucontext& context, result<void> 
                        bool made_again) {
   for (;;) {
     if (make_image(w, context, looked, made_again)) return true;
-    if (!current().held_off || w.by_call ||
+    if (!current().held_off || w.by_call || w.outside != nullptr ||
         state_of_agent.hold.put_off(w.by_period ? hold::by_period : hold::by_request))
       return false;
     auto& s = new_session(context);
@@ -358,7 +390,9 @@ inline bool checkpoint_by_signal(const sys::abi::siginfo& info, sys::abi::uconte
   auto& s = new_session(context);
   const auto looked = look_before(s);
   // Before the capture: the image must hold the mended registers too.
-  const bool made_again = make_call_again(context, info.si_signo, s.filtered);
+  const bool made_again = w.outside != nullptr
+                              ? mend_outside_frame(context, s.filtered)
+                              : make_call_again(context, info.si_signo, s.filtered);
   if (decided == decision::open ? may_begin(w) : decided == decision::begin)
     (void)checkpoint(w, context, looked, made_again);
   return made_again;

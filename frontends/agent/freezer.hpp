@@ -158,6 +158,8 @@ class frozen_threads {
     if (t.tid == s_.thread) return {};
     const auto seized = sys::ptrace(sys::abi::ptrace_seize, t.tid, 0, 0);
     if (!seized.ok()) {
+      // Whoever asks for a checkpoint from outside holds a thread for an instant.
+      if (is_traced(outer)) s_.stuck = t.tid;
       if (!wait_for_end(t))
         return s_.why.explain(seized.error(), "cannot stop thread ", t.tid,
                               " by ptrace (not permitted here)");
@@ -198,6 +200,13 @@ class frozen_threads {
       (void)sys::nanosleep({0, 100'000});
     }
     return false;
+  }
+  bool is_traced(int outer) {
+    char text[4096];
+    fixed_text<64> path;
+    path.append(s_.proc.view()).append("/task/").append(outer).append("/status");
+    const auto status = read_text(path.c_str(), text);
+    return status.ok() && proc::status_tracer(*status).value_or(0) != 0;
   }
   bool has_ended(const thread_slot& t) const {
     constexpr auto no_such_process = static_cast<errc>(3);

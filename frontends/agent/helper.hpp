@@ -226,6 +226,7 @@ class helper {
     state::thread t{};
     t.tid = s_.thread;
     if (s_.made_again) t.flags.set(state::thread_flag::call_made_again);
+    if (!s_.goes_on) t.flags.set(state::thread_flag::ended_program);
     state::registers_from(context.uc_mcontext, t);
     t.fs_base = s_.fs_base;
     t.gs_base = s_.gs_base;

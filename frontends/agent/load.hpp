@@ -8,6 +8,7 @@
 #include "defaults.hpp"
 #include "environment.hpp"
 #include "other_agent.hpp"
+#include "outside.hpp"
 
 namespace ckpt::agent {
 
@@ -115,6 +116,7 @@ inline void load(injected* given) {
   default_name(*stack);
   make_absolute(me.config.log);
   me.home = sys::getpid();
+  open_outside_box();
   forget_on_fork();
   draw_instance();
   if (const int signal = signal_for(me.config.signal, me.config.period_ms); signal != 0) {

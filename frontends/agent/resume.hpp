@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/files/restore.hpp"
+#include "outside.hpp"
 #include "queued_signals.hpp"
 #include "regions.hpp"
 #include "restore_threads.hpp"
@@ -128,6 +129,7 @@ inline void resume(const image::handover& given) {
   descriptors_of_agent.forget();
   me.child_told = false;
   ++me.generation;
+  open_outside_box();
   me.last.was_restarted();
   me.name_of_call.put_back(me.config.name);
   draw_instance();

@@ -13,7 +13,9 @@
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
 #include "help.hpp"
+#include "job.hpp"
 #include "launch.hpp"
+#include "now.hpp"
 
 namespace {
 
@@ -53,6 +55,8 @@ int main(int argc, char** argv) {
   char own_name[] = "ckpt";  // getopt_long's messages begin with it
   argv[0] = own_name;
   command::settings settings;
+  command::job_options job;
+  command::now_options at_once;
   agent::config checked;  // the agent's own parser decides what a value may be
   for (int c; (c = getopt_long(argc, argv, short_names.c_str(), long_names.data(), nullptr)) != -1;) {
     if (c == '?') usage_error();
@@ -80,12 +84,23 @@ int main(int argc, char** argv) {
                      shown.c_str());
         return own_failure;
       }
-      if (!checked.set(o.id, value)) bad_value(o, value);
+      const auto own = command::take_job_option(job, o.id, value);
+      if (own == command::taken::wrong || (o.id == options::id::pid && !at_once.take_pid(value)) ||
+          !checked.set(o.id, value))
+        bad_value(o, value);
+      at_once.now = at_once.now || o.id == options::id::now;
+      if (own == command::taken::yes || o.id == options::id::pid || o.id == options::id::now)
+        continue;
       settings.emplace_back(o.long_name, value);
     }
   }
-  if (optind >= argc) usage_error();
+  if (at_once.pid != 0) {
+    if (optind < argc || job.any()) usage_error();
+    return command::checkpoint_now(at_once, checked);
+  }
+  if (optind >= argc || at_once.now) usage_error();
   try {
+    if (job.any()) return command::run_job(job, settings, checked, argv + optind);
     return command::launch(settings, argv + optind);
   } catch (const std::bad_alloc&) {
     std::fputs("ckpt: not enough memory for ckpt itself; raise RLIMIT_AS (ulimit -v)\n", stderr);

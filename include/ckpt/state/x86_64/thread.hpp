@@ -12,8 +12,9 @@ namespace ckpt::state {
 
 enum class thread_flag : u32 {
   call_made_again = 1,  // a call that no SA_RESTART would have restarted is made again
+  ended_program = 2,    // the checkpoint that this thread triggered ended the program
 };
-constexpr u32 all_of(thread_flag) { return 1; }
+constexpr u32 all_of(thread_flag) { return 3; }
 
 struct thread {
   static constexpr auto record = format::record_type::thread;

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+//
+// The image of a job: whether it is whole, whether it is of this command line, and what becomes of it
+// in the end.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ckpt/format/header.hpp"
+
+namespace ckpt::command {
+
+/// A command line as the program that runs sees it, interpreters of scripts followed.
+struct seen_command {
+  std::string program;             // the file that runs, without symbolic links
+  std::vector<std::string> words;  // its arguments
+  std::size_t script = 0;          // which of them names a script; 0: none does
+};
+[[nodiscard]] seen_command seen_by_program(char** command_line);
+
+enum class image_state {
+  absent,
+  good,
+  bad,         // torn, or of no use on this machine
+  other,       // of another program or other arguments
+  unreadable,  // nobody knows
+};
+
+struct image_look {
+  image_state state = image_state::absent;
+  std::string why;  // a line's part, unless good or absent
+  format::file_header header{};
+  bool ended_program = false;
+};
+/// Reads all of it.
+[[nodiscard]] image_look look_at_image(const std::string& path, const seen_command& wanted);
+/// Whether the image is another one than that with this header, and its checkpoint ended the program.
+[[nodiscard]] bool ended_by_new_image(const std::string& path, const format::file_header& before);
+
+/// Renames it to PATH.bad, or PATH.bad.1 and so on: what is there already stays. The new name; empty,
+/// with errno, when that cannot be done.
+[[nodiscard]] std::string set_aside(const std::string& path);
+
+/// A name in a line.
+[[nodiscard]] std::string shown(const std::string& name);
+
+}  // namespace ckpt::command

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#include "job_lock.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace ckpt::command {
+
+bool job_lock::take(const std::string& image, std::string& holder, int& error) {
+  const auto slash = image.rfind('/');
+  path_ = image.substr(0, slash + 1) + "." + image.substr(slash + 1).substr(0, 200) + ".ckpt-lock";
+  for (;;) {
+    const int opened = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (opened < 0) {
+      error = errno;
+      return false;
+    }
+    // Away from standard input, output and error, which may be closed.
+    fd_ = sys::unique_fd(fcntl(opened, F_DUPFD_CLOEXEC, 3));
+    close(opened);
+    // Of the open file and not of the process: a child of ours that outlives us holds it, too.
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    if (fcntl(fd_.get(), F_OFD_SETLK, &whole) != 0) {
+      error = errno == EACCES ? EAGAIN : errno;
+      if (error != EAGAIN) return error == ENOLCK || error == EOPNOTSUPP || error == EINVAL;
+      char text[256] = {};
+      const ssize_t size = pread(fd_.get(), text, sizeof text - 1, 0);
+      holder.assign(text, size > 0 ? static_cast<std::size_t>(size) : 0);
+      return false;
+    }
+    // Whoever held it before may have removed the file that we have just locked.
+    struct stat ours {}, there {};
+    if (fstat(fd_.get(), &ours) == 0 && stat(path_.c_str(), &there) == 0 &&
+        ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+      break;
+  }
+  char host[128] = {};
+  if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+  const std::string text = "process " + std::to_string(getpid()) + (*host != '\0' ? " on " : "") + host;
+  if (ftruncate(fd_.get(), 0) != 0 || pwrite(fd_.get(), text.data(), text.size(), 0) < 0) return true;
+  return true;
+}
+
+void job_lock::remove() {
+  if (fd_) (void)unlink(path_.c_str());
+}
+
+}  // namespace ckpt::command

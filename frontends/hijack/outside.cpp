@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: MIT
+#include "outside.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <csignal>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <new>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "../agent/interrupted_call.hpp"
+#include "ckpt/proc/status.hpp"
+#include "ckpt/state/x86_64/signal_frame.hpp"
+#include "x86_64/machine.hpp"
+
+namespace ckpt::hijack {
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+std::string proc(pid_t pid, std::string_view name) {
+  return "/proc/" + std::to_string(pid) + "/" + std::string(name);
+}
+std::string name_of(pid_t pid) {
+  std::string name = text_of(proc(pid, "comm"));
+  while (!name.empty() && name.back() == '\n') name.pop_back();
+  return name;
+}
+/// What stands behind the name in /proc/PID/stat: state, parent, group, session, terminal, its
+/// group, flags.
+struct process_state {
+  char letter = '?';
+  u64 flags = 0;
+};
+process_state state_of(const std::string& directory) {
+  const std::string text = text_of(directory + "/stat");
+  process_state s;
+  const auto end = text.rfind(')');
+  if (end == std::string::npos) return s;
+  int ignored[5];
+  unsigned long long flags = 0;
+  if (std::sscanf(text.c_str() + end + 1, " %c %d %d %d %d %d %llu", &s.letter, &ignored[0],
+                  &ignored[1], &ignored[2], &ignored[3], &ignored[4], &flags) == 7)
+    s.flags = flags;
+  return s;
+}
+
+std::vector<pid_t> numbers_in(const std::string& directory) {
+  std::vector<pid_t> found;
+  DIR* open = opendir(directory.c_str());
+  if (open == nullptr) return found;
+  while (const dirent* entry = readdir(open))
+    if (const auto number = parse_number(entry->d_name); number.ok())
+      found.push_back(static_cast<pid_t>(*number));
+  closedir(open);
+  return found;
+}
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> found;
+  for (const pid_t thread : numbers_in(proc(pid, "task"))) {
+    std::istringstream text(text_of(proc(pid, "task/" + std::to_string(thread) + "/children")));
+    for (pid_t child = 0; text >> child;) found.push_back(child);
+  }
+  return found;
+}
+
+result<void> copy(bool out, pid_t tid, u64 address, void* here, u64 size) {
+  iovec local{here, size}, remote{reinterpret_cast<void*>(address), size};
+  const ssize_t done = out ? process_vm_writev(tid, &local, 1, &remote, 1, 0)
+                           : process_vm_readv(tid, &local, 1, &remote, 1, 0);
+  if (done < 0) return static_cast<errc>(errno);
+  return done == static_cast<ssize_t>(size) ? result<void>{} : errc::fault;
+}
+template <class T>
+result<T> peek(pid_t tid, u64 address) {
+  T value{};
+  CKPT_TRY(copy(false, tid, address, &value, sizeof value));
+  return value;
+}
+template <class T>
+result<void> put(pid_t tid, u64 address, const T& value) {
+  T kept = value;
+  return copy(true, tid, address, &kept, sizeof kept);
+}
+
+#define CKPT_IN_BOX(field) (agent_.box + offsetof(agent::outside_box, field))
+
+struct code_mapping {
+  range where;
+  bool ours = false;
+};
+/// Executable mappings, the likely and the small ones first.
+std::vector<code_mapping> code_of(pid_t tid) {
+  std::vector<code_mapping> found;
+  std::ifstream maps(proc(tid, "maps"));
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long long begin = 0, end = 0;
+    char protection[5] = {};
+    if (std::sscanf(line.c_str(), "%llx-%llx %4s", &begin, &end, protection) != 3) continue;
+    if (protection[0] != 'r' || protection[2] != 'x' || begin >= u64{1} << 47) continue;
+    found.push_back({{begin, end}, line.find("/libckpt") != std::string::npos});
+  }
+  std::ranges::sort(found, [](const code_mapping& a, const code_mapping& b) {
+    return a.ours != b.ours ? a.ours : a.where.length() < b.where.length();
+  });
+  return found;
+}
+
+/// visit(address, mark) for each page that begins as the mark does, until it returns true.
+template <class Visit>
+result<bool> find_marks(pid_t tid, Visit&& visit) {
+  constexpr std::size_t at_once = 512;
+  for (const auto& mapping : code_of(tid)) {
+    u64 at = mapping.where.begin;
+    while (at < mapping.where.end) {
+      agent::agent_mark marks[at_once];
+      iovec remote[at_once];
+      std::size_t count = 0;
+      for (u64 page = at; page < mapping.where.end && count < at_once; page += page_size)
+        remote[count++] = {reinterpret_cast<void*>(page), sizeof(agent::agent_mark)};
+      const iovec local{marks, count * sizeof marks[0]};
+      const ssize_t got = process_vm_readv(tid, &local, 1, remote, count, 0);
+      if (got < 0 && errno != EFAULT) return static_cast<errc>(errno);
+      const std::size_t whole = got < 0 ? 0 : static_cast<std::size_t>(got) / sizeof marks[0];
+      for (std::size_t i = 0; i < whole; ++i)
+        if (std::memcmp(marks[i].text, agent::agent_mark_text, sizeof marks[i].text) == 0 &&
+            CKPT_TRY(visit(at + i * page_size, marks[i])))
+          return true;
+      at += (whole == count ? count : whole + 1) * page_size;
+    }
+  }
+  return false;
+}
+
+/// A thread that is held from take() on. It must be let go by the thread of ours that took it.
+class held_thread {
+ public:
+  explicit held_thread(pid_t tid) : tid_(tid) {}
+  held_thread(const held_thread&) = delete;
+  held_thread& operator=(const held_thread&) = delete;
+  /// One that is not stopped is let go by the end of the thread that runs this.
+  ~held_thread() {
+    if (stopped_) (void)ptrace(PTRACE_DETACH, tid_, 0, 0);
+  }
+
+  /// 0 when it stands still; the signal when job control has stopped it; errc::busy when it does not
+  /// stop.
+  result<int> take() {
+    if (ptrace(PTRACE_SEIZE, tid_, 0, 0) != 0 || ptrace(PTRACE_INTERRUPT, tid_, 0, 0) != 0)
+      return static_cast<errc>(errno);
+    const auto end = clock::now() + std::chrono::milliseconds(1000);
+    for (int looks = 0; clock::now() < end; ++looks) {
+      // Not its end: that is for whoever has started it.
+      siginfo_t info{};
+      if (waitid(P_PID, static_cast<id_t>(tid_), &info, WSTOPPED | WNOHANG | __WALL) != 0)
+        return errno == ECHILD ? errc::gone : static_cast<errc>(errno);
+      if (info.si_pid == 0) {
+        const char state = state_of(proc(tid_, "task/" + std::to_string(tid_))).letter;
+        if (state == 'Z' || state == 'X' || state == '?') return errc::gone;
+        if (looks > 20) usleep(looks < 100 ? 20 : 200);
+        continue;
+      }
+      const int signal = info.si_status & 0x7f, event = info.si_status >> 8;
+      if (event == 0) {  // a signal that is on its way to it: left out, it would be lost
+        (void)ptrace(PTRACE_CONT, tid_, 0, static_cast<long>(signal));
+        continue;
+      }
+      stopped_ = true;
+      return signal == SIGTRAP ? 0 : signal;
+    }
+    return errc::busy;
+  }
+
+  result<void> get(int set, void* to, u64& size) const {
+    iovec room{to, size};
+    if (ptrace(PTRACE_GETREGSET, tid_, set, &room) != 0) return static_cast<errc>(errno);
+    size = room.iov_len;
+    return {};
+  }
+  result<void> set_registers(const sys::abi::user_regs& r) const {
+    sys::abi::user_regs copy = r;
+    iovec room{&copy, sizeof copy};
+    if (ptrace(PTRACE_SETREGSET, tid_, NT_PRSTATUS, &room) != 0) return static_cast<errc>(errno);
+    return {};
+  }
+
+ private:
+  pid_t tid_;
+  bool stopped_ = false;
+};
+
+/// As the kernel does it where it delivers a signal: a thread inside a restartable sequence goes on
+/// at its abort handler. Source: rseq(2), struct rseq_cs.
+void abort_restartable_sequence(pid_t tid, sys::abi::user_regs& r) {
+  sys::abi::rseq_configuration rseq{};
+  struct {
+    u32 version, flags;
+    u64 start, length, abort;
+  } sequence{};
+  constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);
+  if (ptrace(get_configuration, tid, sizeof rseq, &rseq) < 0 || rseq.rseq_abi_pointer == 0) return;
+  const auto at = peek<u64>(tid, rseq.rseq_abi_pointer + 8);
+  if (!at.ok() || *at == 0 || !copy(false, tid, *at, &sequence, sizeof sequence).ok()) return;
+  if (r.rip - sequence.start < sequence.length) r.rip = sequence.abort;
+}
+
+/// What the frame of a signal could hold of this thread. AMX is there only for who has asked for it.
+state::extended_layout layout_for(const std::byte* area) {
+  auto l = state::extended_layout::of_this_task();
+  constexpr u64 amx = u64{1} << 18;
+  u64 in_use = 0;
+  std::memcpy(&in_use, area + sys::abi::fxsave_size, sizeof in_use);
+  l.permitted &= ~amx;
+  if ((in_use & amx) != 0) l.permitted |= amx;
+  l.frame_size = sys::abi::fxsave_size + sys::abi::xsave_header_size;
+  for (u32 c = 2; c < 63; ++c)
+    if ((l.permitted >> c & 1) != 0 && l.places[c].offset + l.places[c].size > l.frame_size)
+      l.frame_size = l.places[c].offset + l.places[c].size;
+  return l;
+}
+
+/// The number that /proc shows for the process in the innermost PID namespace.
+pid_t inner_number(const std::string& status, pid_t otherwise) {
+  return proc::status_innermost_pid(status).value_or(otherwise);
+}
+
+}  // namespace
+
+pid_t program_behind(pid_t pid) {
+  for (const pid_t child : children_of(pid))
+    if (name_of(child) == "ckpt-guardian")
+      for (const pid_t program : children_of(child)) return program;
+  return pid;
+}
+
+bool has_agent(pid_t pid) {
+  outside_checkpoint look;
+  report why;
+  look.pid_ = program_behind(pid);
+  return look.look_before(why).ok() && look.find_agent(why).ok() && look.busy().value_or(1) == 0;
+}
+
+result<u32> outside_checkpoint::busy() const { return peek<u32>(thread_, agent_.busy); }
+
+/// What can be said before anything is touched.
+result<void> outside_checkpoint::look_before(report& why) {
+  if (access(proc(pid_, "stat").c_str(), F_OK) != 0)
+    return why.refuse(access("/proc/self/stat", F_OK) == 0 ? "there is no such process"
+                                                           : "/proc is not mounted");
+  const auto process = state_of("/proc/" + std::to_string(pid_));
+  constexpr u64 kernel_thread = 0x0020'0000;  // PF_KTHREAD
+  if ((process.flags & kernel_thread) != 0) return why.refuse("it is a thread of the kernel");
+  thread_ = 0;
+  for (const pid_t tid : numbers_in(proc(pid_, "task"))) {
+    const char state = state_of(proc(pid_, "task/" + std::to_string(tid))).letter;
+    if (state == 'Z' || state == 'X' || state == '?') continue;
+    if (thread_ == 0 || tid < thread_ || tid == pid_) thread_ = tid;
+    if (tid == pid_) break;
+  }
+  if (thread_ == 0)
+    return why.refuse("it has ended already, and nobody has waited for it yet (a zombie)");
+  const auto thread = state_of(proc(pid_, "task/" + std::to_string(thread_)));
+  if (thread.letter == 'T')
+    return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
+  const std::string status = text_of(proc(pid_, "task/" + std::to_string(thread_) + "/status"));
+  if (proc::status_seccomp(status).value_or(0) == 1)
+    return why.refuse("it is under strict seccomp, which would kill it during a checkpoint");
+  if (status.find("\nx86_Thread_features:\tshstk") != std::string::npos)
+    return why.refuse("it runs with a shadow stack, which this version does not save");
+  inner_pid_ = inner_number(text_of(proc(pid_, "status")), pid_);
+  return {};
+}
+
+result<bool> outside_checkpoint::check_mark(u64 address, const agent::agent_mark& mark,
+                                            report& why) {
+  const auto from_mark = [&](i64 distance) { return address + static_cast<u64>(distance); };
+  const u64 box = from_mark(mark.box);
+  if (const auto self = peek<u64>(thread_, box); !self.ok() || *self != box) return false;
+  if (mark.version != agent::outside_version)
+    return why.refuse("its agent is of another version of ckpt (interface ", mark.version,
+                      " and not ", agent::outside_version, "); use the ckpt that started it");
+  agent_ = {box, from_mark(mark.room), from_mark(mark.entry), from_mark(mark.busy)};
+  return true;
+}
+
+result<void> outside_checkpoint::find_agent(report& why) {
+  const auto found = find_marks(thread_, [&](u64 at, const agent::agent_mark& mark) {
+    return check_mark(at, mark, why);
+  });
+  if (found.ok() && *found) return {};
+  if (found.error() == errc::refused) return errc::refused;
+  no_agent_ = found.ok();
+  if (found.ok())
+    return why.refuse("it was not started by ckpt, so there is no agent in it; start it by ckpt, or "
+                      "link it with -lckpt");
+  constexpr auto not_permitted = static_cast<errc>(EPERM);
+  if (found.error() == not_permitted || found.error() == errc::access)
+    return why.refuse("looking into it is not permitted (another user, a program that is not "
+                      "dumpable, or Yama's ptrace_scope); do it as its user or as root");
+  return why.explain(found.error(), "cannot look into its memory");
+}
+
+/// The thread stands still; from here on the order matters: this process may be killed anywhere.
+result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why) {
+  held_thread held(thread_);
+  const auto stopped = held.take();
+  if (!stopped.ok()) return stopped.error();
+  if (*stopped != 0)
+    return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
+  sys::abi::user_regs now{};
+  u64 size = sizeof now;
+  CKPT_TRY(held.get(NT_PRSTATUS, &now, size));
+  constexpr u64 code_of_64_bits = 0x33;
+  if (now.cs != code_of_64_bits) return why.refuse("it is running 32-bit code");
+  // Some calls say EINTR at once instead of leaving the choice to the kernel (signal(7)). Should we be
+  // killed, or have to let go, it is left to the kernel; the agent sees what it was.
+  auto stood = now;
+  if (static_cast<i64>(now.rax) == -EINTR && static_cast<i64>(now.orig_rax) >= 0 &&
+      agent::can_be_interrupted(now.orig_rax)) {
+    now.rax = static_cast<u64>(sys::abi::restart_no_hand);
+    CKPT_TRY(held.set_registers(now));
+  }
+  const auto agents = busy();
+  if (!agents.ok() || *agents != 0) return agents.ok() ? errc::busy : agents.error();
+  if (static_cast<i64>(now.orig_rax) < 0) abort_restartable_sequence(thread_, now);
+  stood.rip = now.rip;
+
+  alignas(64) std::byte room[agent::outside_room_size] = {};
+  size = sizeof room;
+  CKPT_TRY(held.get(vector_state_note, room, size));
+  const auto layout = layout_for(room);
+  if (state::signal_frame::size_for(layout) > sizeof room)
+    return why.refuse("this processor's registers need more room than the agent has; use the "
+                      "trigger signal");
+  state::signal_frame frame(room, layout);
+  state::thread t{};
+  {
+    const auto& r = stood;
+    sys::abi::sigcontext c{};
+    c.r8 = r.r8, c.r9 = r.r9, c.r10 = r.r10, c.r11 = r.r11, c.r12 = r.r12, c.r13 = r.r13;
+    c.r14 = r.r14, c.r15 = r.r15, c.rdi = r.rdi, c.rsi = r.rsi, c.rbp = r.rbp, c.rbx = r.rbx;
+    c.rdx = r.rdx, c.rax = r.rax, c.rcx = r.rcx, c.rsp = r.rsp, c.rip = r.rip, c.eflags = r.eflags;
+    state::registers_from(c, t);
+  }
+  u64 mask = 0;
+  if (ptrace(PTRACE_GETSIGMASK, thread_, sizeof mask, &mask) != 0) return static_cast<errc>(errno);
+  t.signal_mask = mask;
+  state::set_context(frame, t);
+  frame.context().uc_mcontext.fpstate = agent_.room;
+
+  const u32 last = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(asked)));
+  const u32 answered = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(answered)));
+  if (last != answered && CKPT_TRY(peek<i32>(thread_, CKPT_IN_BOX(process))) == inner_pid_)
+    return errc::busy;  // the thread that another asker sends has not arrived yet
+  number_ = last + 1 == 0 ? 1 : last + 1;
+  CKPT_TRY(copy(true, thread_, agent_.room, room, sizeof room));
+  CKPT_TRY(put(thread_, CKPT_IN_BOX(process), i32{inner_pid_}));
+  CKPT_TRY(put(thread_, CKPT_IN_BOX(goes_on), u32{wish.goes_on}));
+  CKPT_TRY(put(thread_, CKPT_IN_BOX(name_length), static_cast<u32>(wish.name.size())));
+  std::string name = wish.name;
+  if (!name.empty()) CKPT_TRY(copy(true, thread_, CKPT_IN_BOX(name), name.data(), name.size()));
+  CKPT_TRY(put(thread_, CKPT_IN_BOX(registers), stood));
+
+  auto entering = now;
+  entering.rip = agent_.entry;
+  entering.orig_rax = ~u64{0};
+  entering.eflags = 0x202;  // interrupts, nothing else
+  CKPT_TRY(put(thread_, CKPT_IN_BOX(asked), number_));
+  if (auto set = held.set_registers(entering); !set.ok()) {
+    (void)put(thread_, CKPT_IN_BOX(asked), last);
+    return set;
+  }
+  u64 all = ~u64{0};
+  (void)ptrace(PTRACE_SETSIGMASK, thread_, sizeof all, &all);
+  return {};
+}
+
+/// In a process of its own: it works on when this one is killed, and what it holds and cannot let go,
+/// the kernel lets go at its end. Where only ancestors may look (Yama), in a thread of our own.
+result<void> outside_checkpoint::ask(const outside_wish& wish, report& why) {
+  struct told {
+    result<void> outcome = errc::gone;
+    report why;
+    u32 number = 0;
+  };
+  void* room = mmap(nullptr, sizeof(told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return static_cast<errc>(errno);
+  auto* shared = new (room) told;
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  const pid_t tracer = fork();
+  if (tracer == 0) {
+    (void)setsid();  // what is signalled to our group is not meant for it
+    shared->outcome = ask_held(wish, shared->why);
+    shared->number = number_;
+    _exit(0);
+  }
+  while (tracer > 0 && waitpid(tracer, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  auto outcome = tracer < 0 ? result<void>(static_cast<errc>(errno)) : shared->outcome;
+  number_ = shared->number;
+  if (outcome.error() == errc::refused) (void)why.refuse(shared->why.line());
+  munmap(room, sizeof(told));
+  if (outcome.error() != static_cast<errc>(EPERM)) return outcome;
+  std::thread ours([&] { outcome = ask_held(wish, why); });
+  ours.join();
+  return outcome;
+}
+
+result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int patience_ms,
+                                       report& why) {
+  if (wish.name.size() >= agent::outside_name_capacity)
+    return why.refuse("the name has ", wish.name.size(), " characters; it may have 4095");
+  pid_ = program_behind(pid);
+  CKPT_TRY(look_before(why));
+  process_ = sys::unique_fd(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+  CKPT_TRY(find_agent(why));
+  const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
+  // A thread inside vfork comes back when its child likes; one that another process holds, too.
+  int stuck = 0, traced = 0;
+  for (auto pause = std::chrono::milliseconds(1);; pause = std::min(pause * 2, std::chrono::milliseconds(50))) {
+    const auto now = busy();
+    if (!now.ok()) return why.explain(now.error(), "it has ended");
+    result<void> asked = errc::busy;
+    const bool free = *now == 0;
+    if (free) asked = ask(wish, why);
+    if (asked.ok() || asked.error() == errc::refused) return asked;
+    constexpr auto not_permitted = static_cast<errc>(EPERM), no_such = static_cast<errc>(ESRCH);
+    if (asked.error() == errc::gone || asked.error() == no_such) {
+      CKPT_TRY(look_before(why));  // another thread, or the line that says why not
+      if (++stuck > 3) return why.refuse("its threads end faster than they can be stopped");
+      continue;
+    }
+    if (asked.error() == not_permitted) {
+      // Another asker may have let go of it meanwhile.
+      const int tracer = proc::status_tracer(text_of(proc(thread_, "status"))).value_or(0);
+      if (++traced > 20 && tracer == 0)
+        return why.refuse("stopping it is not permitted here (another user, or a container's or "
+                          "Yama's rules for ptrace); do it as its user or as root");
+      if (traced > 20 && busy().value_or(1) == 0)
+        return why.refuse("it is traced by process ", tracer, " (", name_of(tracer),
+                          "); let that let go of it first");
+    } else if (asked.error() != errc::busy) {
+      return why.explain(asked.error(), "cannot let it step into the agent");
+    } else if (free && busy().value_or(1) == 0 && ++stuck > 2) {
+      return why.refuse("thread ", thread_, " does not stop (inside vfork, or in a call that nothing "
+                        "interrupts); try again when it has come back");
+    }
+    if (clock::now() >= end)
+      return why.refuse("another checkpoint of it is being made; try again when it is complete");
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+result<bool> outside_checkpoint::look(outside_answer& answer) {
+  const auto answered = peek<u32>(thread_, CKPT_IN_BOX(answered));
+  if (!answered.ok() || *answered != number_) {
+    pollfd ended{process_.get(), POLLIN, 0};
+    if (poll(&ended, 1, 0) != 0) return errc::gone;
+    return false;
+  }
+  const auto outcome = CKPT_TRY(peek<agent::outside_outcome>(thread_, CKPT_IN_BOX(outcome)));
+  answer.complete = outcome == agent::outside_outcome::complete;
+  answer.held = outcome == agent::outside_outcome::held;
+  answer.image_size = CKPT_TRY(peek<u64>(thread_, CKPT_IN_BOX(image_size)));
+  answer.milliseconds = CKPT_TRY(peek<u64>(thread_, CKPT_IN_BOX(milliseconds)));
+  answer.line.resize(std::min<u64>(CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(line_length))),
+                                   agent::outside_line_capacity));
+  if (!answer.line.empty())
+    CKPT_TRY(copy(false, thread_, CKPT_IN_BOX(line), answer.line.data(), answer.line.size()));
+  (void)put(thread_, CKPT_IN_BOX(seen), number_);
+  return true;
+}
+
+result<void> checkpoint_from_outside(pid_t pid, const outside_wish& wish, outside_answer& answer,
+                                     report& why) {
+  constexpr int patience_ms = 60'000;
+  const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
+  outside_checkpoint request;
+  CKPT_TRY(request.begin(pid, wish, patience_ms, why));
+  for (int looks = 0;; ++looks) {
+    const auto there = request.look(answer);
+    if (!there.ok())
+      return why.explain(there.error(), "it has ended, and has not said that its image is complete");
+    if (*there && !answer.held)
+      return answer.complete ? result<void>() : why.refuse(answer.line);
+    if (*there) {
+      if (clock::now() > end)
+        return why.refuse("it holds checkpoints off (ckpt_hold); try again when it has released them");
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      CKPT_TRY(request.begin(pid, wish, patience_ms, why));
+      continue;
+    }
+    pollfd ended{request.process(), POLLIN, 0};
+    (void)poll(&ended, 1, looks < 50 ? 1 : 5);
+  }
+}
+
+}  // namespace ckpt::hijack
