@@ -11,7 +11,7 @@ extern "C" {
 #define CKPT_HIDDEN [[gnu::visibility("hidden")]]
 CKPT_HIDDEN extern ckpt::agent::outside_box agent_outside_box;
 CKPT_HIDDEN extern std::byte agent_outside_room[];
-CKPT_HIDDEN extern const ckpt::agent::agent_mark agent_outside_mark;
+CKPT_HIDDEN extern const ckpt::agent::outside_mark agent_outside_mark;
 CKPT_HIDDEN void agent_outside_entry();
 #undef CKPT_HIDDEN
 }
@@ -23,7 +23,7 @@ namespace ckpt::agent {
 /// on its way with a request then still uses the room.
 // Context: library load; agent, in restored memory
 inline void open_outside_box() {
-  static_assert(sizeof(agent_mark) == 56);
+  static_assert(sizeof(outside_mark) == 56);
   auto& box = agent_outside_box;
   box.cancelled = box.asked;
   box.process = sys::getpid();
@@ -32,6 +32,12 @@ inline void open_outside_box() {
   __atomic_store_n(&box.self, reinterpret_cast<u64>(&box), __ATOMIC_RELEASE);
   // The mark is read by others only, and must stay.
   __asm__ volatile("" : : "r"(&agent_outside_mark));
+}
+
+/// Another agent has taken over: who asks from outside is to find that one.
+// Context: library load, of the agent that takes over
+inline void close_outside_box() {
+  __atomic_store_n(&agent_outside_box.self, u64{0}, __ATOMIC_RELEASE);
 }
 
 /// Whether the thread came by agent_outside_entry and not by a signal.

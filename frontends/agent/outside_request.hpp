@@ -14,15 +14,15 @@ inline constexpr u64 outside_line_capacity = 2048;
 
 /// In the agent's code, at the beginning of a page, the same bytes in a library, in a static program
 /// and in a restarted one: distances, so that nothing needs to be relocated.
-struct agent_mark {
+struct outside_mark {
   char text[16];
   u32 version;
   u32 box_size;
   // From the mark to:
   i64 box, room, entry, busy;
 };
-inline constexpr char agent_mark_text[] = "\x7f" "ckpt's agent.\n";
-static_assert(sizeof agent_mark_text == sizeof(agent_mark{}.text));
+inline constexpr char outside_mark_text[] = "\x7f" "ckpt's agent.\n";
+static_assert(sizeof outside_mark_text == sizeof(outside_mark{}.text));
 inline constexpr u32 outside_version = 1;  // of all of this
 inline constexpr u64 outside_room_size = 16 * 1024;
 

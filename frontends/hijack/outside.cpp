@@ -136,17 +136,17 @@ result<bool> find_marks(pid_t tid, Visit&& visit) {
   for (const auto& mapping : code_of(tid)) {
     u64 at = mapping.where.begin;
     while (at < mapping.where.end) {
-      agent::agent_mark marks[at_once];
+      agent::outside_mark marks[at_once];
       iovec remote[at_once];
       std::size_t count = 0;
       for (u64 page = at; page < mapping.where.end && count < at_once; page += page_size)
-        remote[count++] = {reinterpret_cast<void*>(page), sizeof(agent::agent_mark)};
+        remote[count++] = {reinterpret_cast<void*>(page), sizeof(agent::outside_mark)};
       const iovec local{marks, count * sizeof marks[0]};
       const ssize_t got = process_vm_readv(tid, &local, 1, remote, count, 0);
       if (got < 0 && errno != EFAULT) return static_cast<errc>(errno);
       const std::size_t whole = got < 0 ? 0 : static_cast<std::size_t>(got) / sizeof marks[0];
       for (std::size_t i = 0; i < whole; ++i)
-        if (std::memcmp(marks[i].text, agent::agent_mark_text, sizeof marks[i].text) == 0 &&
+        if (std::memcmp(marks[i].text, agent::outside_mark_text, sizeof marks[i].text) == 0 &&
             CKPT_TRY(visit(at + i * page_size, marks[i])))
           return true;
       at += (whole == count ? count : whole + 1) * page_size;
@@ -294,7 +294,7 @@ result<void> outside_checkpoint::look_before(report& why) {
   return {};
 }
 
-result<bool> outside_checkpoint::check_mark(u64 address, const agent::agent_mark& mark,
+result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_mark& mark,
                                             report& why) {
   const auto from_mark = [&](i64 distance) { return address + static_cast<u64>(distance); };
   const u64 box = from_mark(mark.box);
@@ -307,7 +307,7 @@ result<bool> outside_checkpoint::check_mark(u64 address, const agent::agent_mark
 }
 
 result<void> outside_checkpoint::find_agent(report& why) {
-  const auto found = find_marks(thread_, [&](u64 at, const agent::agent_mark& mark) {
+  const auto found = find_marks(thread_, [&](u64 at, const agent::outside_mark& mark) {
     return check_mark(at, mark, why);
   });
   if (found.ok() && *found) return {};

@@ -58,7 +58,7 @@ class outside_checkpoint {
   };
   result<void> look_before(report& why);
   result<void> find_agent(report& why);
-  result<bool> check_mark(u64 address, const agent::agent_mark& mark, report& why);
+  result<bool> check_mark(u64 address, const agent::outside_mark& mark, report& why);
   result<void> ask(const outside_wish& wish, report& why);
   result<void> ask_held(const outside_wish& wish, report& why);
   result<u32> busy() const;
