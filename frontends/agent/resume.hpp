@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/files/restore.hpp"
+#include "effective_user.hpp"
 #include "queued_signals.hpp"
 #include "restore_threads.hpp"
 #include "taken_handover.hpp"
@@ -155,7 +156,11 @@ inline void resume(const image::handover& given) {
   // From here to the gate the other threads open and close nothing.
   threads.wait_until_set_up();
   if (has_callbacks) {
-    threads.run_in(me.callbacks.thread(), [] { state_of_agent.callbacks.run_restart(); });
+    threads.run_in(me.callbacks.thread(), [](bytes records) {
+      auto& c = state_of_agent.callbacks;
+      const effective_user not_more(records, c.thread());
+      c.run_restart();
+    });
     check_files();
   }
 
