@@ -8,6 +8,13 @@
  * of the linker instead (linkers that default to --as-needed keep the library for such references
  * only, or for `pkg-config --libs ckpt`). The manual is ckpt(3).
  *
+ * A program that ckpt prepares by hand, a static one without libckpt.a or one of gcc's shared ASan
+ * (build that with -static-libasan), has no way to the functions: they are no-ops there, too.
+ *
+ * After fork(2) the child has its own turn: it waits for no checkpoint of its parent's, nothing put off
+ * there is made here, and there is no period. Holds, callbacks, generation and instance are as in the
+ * parent.
+ *
  * Contexts. "Ordinary": like any library function, from any thread, not from a signal handler.
  * "Signal-safe": from signal handlers and callbacks, too. "Callback": only within a function that
  * ckpt calls, see ckpt_on_preckpt. All functions are safe to call from several threads at once.
@@ -131,15 +138,22 @@ CKPT_DECLARE_VOID(config, (struct ckptconfig * config, struct ckptconfig *old), 
  * program then ends with status 0. Returns 0 when the image is complete and the program goes on, 0
  * again each time the image is restarted (ckpt_restarted() tells the two apart), and -1 when there
  * is no image, as ckpt_error() says: something cannot be saved, or the call came from a callback or
- * between ckpt_hold and ckpt_release. Any thread; signal-safe.
+ * between ckpt_hold and ckpt_release. A name that is not absolute is relative to where the program
+ * started, and holds for this checkpoint only. A call that waited for another thread's checkpoint is
+ * met by it when that was complete and under the same name. Any thread; signal-safe: the errno, the
+ * registers and the mask of the caller stay.
  *
  *   if (ckpt_ckpt("model.ckpt") == 0 && ckpt_restarted()) reseed(); */
 CKPT_DECLARE(int, ckpt, (char *name), (name), 0)
 
 /* void ckpt_restart(char *name)
  * Replaces this program by the image `name`, in the same process (NULL: the configured name). The
- * image is verified as a whole before. Returns only on failure, as ckpt_error() says, and then the
- * program is as it was. Ordinary. */
+ * image is verified as a whole before. Other threads end, and so do alarms. Returns only on failure,
+ * as ckpt_error() says, and then the program is as it was. Ordinary.
+ *
+ *   ckpt_restart("model.ckpt");
+ *   ckpt_error(text, sizeof text);
+ *   fprintf(stderr, "cannot go back: %s\n", text); */
 CKPT_DECLARE_VOID(restart, (char *name), (name))
 
 /* int ckpt_restarted(void)
@@ -199,13 +213,15 @@ CKPT_DECLARE(int, region, (void *address, size_t length, int what), (address, le
 
 /* void ckpt_on_preckpt(void (*f)(void *), void *arg), ckpt_on_postckpt, ckpt_on_restart
  * Has f(arg) called: before each checkpoint, before it is decided whether it can be made; after a
- * checkpoint when the program goes on; after each restart, when memory, handlers and timers are
- * back but descriptors are not. The first two are called in the order in which they were given, the
- * third in the reverse order. All are called in the thread that asked for the checkpoint. Before
- * and after a checkpoint other threads run; after a restart they are held until the last returns.
+ * checkpoint when the program goes on, even if it failed, so that what was prepared can be undone;
+ * after each restart, when memory, handlers and timers are back but descriptors are not. The first two
+ * are called in the order in which they were given, the third in the reverse order. All are called in
+ * the thread that asked for the checkpoint, with all signals blocked, on the stack of its call or of
+ * a handler with SA_ONSTACK. Before and after a checkpoint other threads run; after a restart they are
+ * held until the last returns.
  *
  * What f may do: in a checkpoint that a signal or the period asked for, and after any restart, what a
- * signal handler may (signal-safety(7)). In one that ckpt_ckpt asked for in ordinary context, preckpt
+ * signal handler may (signal-safety(7)); it keeps errno, as a handler does. In one that ckpt_ckpt asked for in ordinary context, preckpt
  * and postckpt functions may do everything but call ckpt_ckpt, which is refused, or end the thread.
  * There may be 64 of each kind; one more is not called, as ckpt_error() says. Ordinary. */
 typedef void ckpt_callback(void *);

@@ -88,7 +88,10 @@ inline int checkpoint_now(const char* name) {
   if (me.hold.held()) return refuse(held_off);
   agent_lock::take();
   auto& room = room_of_calls;
-  wish w{true, false, me.config.continues, freezes_then};
+  const wish w{.by_call = true,
+               .waits = false,
+               .goes_on = me.config.continues,
+               .freezes_then = freezes_then};
   if (name != nullptr && !me.name_of_call.resolve(text_of(name), room.name, room.why).ok()) {
     me.error.set(room.why.line());
     agent_lock::give_back();
@@ -121,9 +124,8 @@ inline int release() {
   const u32 note = me.hold.take_note();
   if (note == hold::nobody) return 0;
   agent_lock::take();
-  wish w = wish_of_note(note);
-  w.by_call = true;
-  if (me.hold.put_off(static_cast<hold::waiting>(note))) {  // somebody holds again
+  const wish w = wish_of_note(note);
+  if (!may_begin(w)) {  // somebody holds again
     agent_lock::give_back();
     return 0;
   }

@@ -18,10 +18,11 @@ class period {
   // Context: ordinary, with the agent's lock
   void change(int signal, u32 milliseconds, bool anew) {
     const auto left = left_;
-    if (is_ours()) (void)sys::timer_delete(timer_);
+    const bool was_ours = is_ours();
+    if (was_ours) (void)sys::timer_delete(timer_);
     timer_ = -1;
     milliseconds_ = milliseconds;
-    if (milliseconds == 0) return;
+    if (milliseconds == 0 || (!anew && !was_ours)) return;
     start(signal, milliseconds, false);
     left_ = anew ? sys::abi::itimerspec{} : left;
     go_on();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/files/restore.hpp"
+#include "effective_user.hpp"
 #include "outside.hpp"
 #include "queued_signals.hpp"
 #include "regions.hpp"
@@ -161,7 +162,11 @@ inline void resume(const image::handover& given) {
   threads.wait_until_set_up();
   if (has_callbacks) {
     descriptors_of_agent.begin_restart(metadata);
-    threads.run_in(me.callbacks.thread(), [] { state_of_agent.callbacks.run_restart(); });
+    threads.run_in(me.callbacks.thread(), [](bytes records) {
+      auto& c = state_of_agent.callbacks;
+      const effective_user not_more(records, c.thread());
+      c.run_restart();
+    });
     const auto changed = descriptors_of_agent.changed_metadata();
     if (!changed.ok()) {
       (void)why.explain(changed.error(), "cannot do what a function has asked for by ckpt_fds");

@@ -116,10 +116,21 @@ def restart(setup):
         api.ckpt(["-c", "-n", "image.ckpt"], "image.ckpt", "bad.ckpt", stdout="restarting\nok\n")
 
 
+def rights(setup):
+    """A program that has given up root's rights has none in a function that root's restart calls."""
+    if setup.drops:
+        raise harness.Skip("needs root")
+    api = Api(setup, "api_rights")
+    api.cwd.chmod(0o777)
+    api.ckpt(["-n", "image.ckpt"], stdout="")
+    for identity in ("keep", "new"):
+        api.run(["./image.ckpt", f"--identity={identity}"], "ok\n")
+
+
 def body(setup):
     cases = [("without the library", without_library), ("ends and restarts", ends_and_restarts),
              ("goes on", goes_on), ("hold", hold), ("config", config), ("two at once", two),
-             ("forked", forked), ("restart", restart)]
+             ("forked", forked), ("restart", restart), ("rights", rights)]
     for compiler in ("gcc", "clang"):
         for sanitizer in ("address", "thread", "undefined"):
             name = f"api_ckpt_{compiler}_{sanitizer}"
