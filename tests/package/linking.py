@@ -357,10 +357,10 @@ def one_image(setup, linked, argv, signal_number=harness.TRIGGER, env=None):
     session.go_on()
 
 
-def under_the_command(setup, *flags):
+def under_the_command(setup, *flags, compiler="gcc"):
     """The command's options reach the agent that the program has, and no other comes."""
     linked = Linked(setup)
-    linked.build(tool("gcc"), *flags, "surrounded.c", "more.c", f"-L{linked.library}",
+    linked.build(tool(compiler), *flags, "surrounded.c", "more.c", f"-L{linked.library}",
                  *(["-l:libckpt.a"] if "-lckpt" not in flags else []),
                  f"-Wl,-rpath,{linked.library}")
     one_image(setup, linked, [setup.ckpt, "-n", "image.ckpt", "-a", "USR1", "./program"],
@@ -396,8 +396,14 @@ def preloaded_as_well(setup, *flags):
     """LD_PRELOAD brings the library into a program that has the agent within."""
     linked = Linked(setup)
     linked.build(tool("gcc"), *flags, "surrounded.c", "more.c", f"-L{linked.library}", "-l:libckpt.a")
-    one_image(setup, linked, ["./program"],
-              env={"LD_PRELOAD": str(linked.library / "libckpt.so"), "CKPT_NAME": "image.ckpt"})
+    environment = {"LD_PRELOAD": str(linked.library / "libckpt.so"), "CKPT_NAME": "image.ckpt"}
+    one_image(setup, linked, ["./program"], env=environment)
+    process = linked.session.launch(["./program", "stop"],
+                                    env=environment | {"CKPT_MSPERIOD": "3600000"})
+    clocks = harness.read_proc(process.pid, "timers").count("signal:")
+    if clocks != 1:
+        raise harness.Failure(f"{clocks} clocks tick")
+    process.kill()
 
 
 def second_copy(setup):
@@ -499,7 +505,8 @@ int main(void) {{
     (linked.cwd / "by_hand.c").write_text(
         "extern int ckpt_ckpt(char* name);\nint main(void) { return ckpt_ckpt(\"x\"); }\n")
     for source in ("all.c", "by_hand.c"):
-        linked.build(tool(compiler), f"-I{linked.include}", source, f"-L{linked.library}", "-lckpt-stub")
+        linked.build(tool(compiler), f"-I{linked.include}", source, f"-L{linked.library}",
+                     "-lckpt-stub")
         got = setup.run(["./program"], linked.cwd)
         if got != (0, "", ""):
             raise harness.Failure(f"{source}: {got}")
@@ -721,6 +728,10 @@ def body(setup):
         ("ckpt and a program with the agent within", lambda: under_the_command(setup)),
         ("ckpt and a program linked with libckpt.so",
          lambda: under_the_command(setup, "-Wl,--no-as-needed", "-lckpt")),
+        ("ckpt and a program linked with libckpt.so, musl",
+         lambda: under_the_command(setup, "-lckpt", compiler="musl-gcc")),
+        ("ckpt and a static program with the agent, musl",
+         lambda: under_the_command(setup, "-static", compiler="musl-gcc")),
         ("the user's LD_PRELOAD", lambda: user_preload(setup)),
         ("LD_PRELOAD and a program with the agent within", lambda: preloaded_as_well(setup)),
         ("LD_PRELOAD and a static program", lambda: preloaded_as_well(setup, "-static")),
