@@ -243,12 +243,14 @@ CKPT_DECLARE_VOID(on_restart, (ckpt_callback * f, void *arg), (f, arg))
  * is opened with the saved access mode and flags, at the saved offset, and taken as it is: it is not
  * compared with the file that was, not cut by --files=rewind, made when it is not there and the
  * descriptor could be written, and need not be a file of the same kind; contents that the image has
- * of a file without a name are not used. Locks are put on it again. A relative path is relative to
- * the program's directory. Descriptors that --ignore-fd names by number have CKPT_FD_IGNORE from the
+ * of a file without a name are not used. Locks are put on it again; mappings stay those of the file
+ * that was. A relative path is relative to the program's directory. Descriptors that --ignore-fd names by number have CKPT_FD_IGNORE from the
  * beginning, and what the program says counts. Pipes, sockets and the like have no path.
  *
  * Paths come from memory that was taken when a callback was added, or in ckpt_config, for twice as
- * many descriptors as were open then; where it is not enough a path is NULL and a line says so.
+ * many descriptors as were open then; where it is not enough a path is NULL and a line says so. What
+ * a function puts there takes the place of what it frees: longer paths serve as well in later
+ * checkpoints, shorter ones may not.
  *
  *   void moved(void *unused) {
  *     struct ckptfdtbl *table = ckpt_fds();
