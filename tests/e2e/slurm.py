@@ -158,7 +158,9 @@ def run(setup, heading, requeue_exit, options):
         queue.until(lambda: job.image.exists(), "image", 90)
         count = job.count()
         queue.until(lambda: queue.field(number, "Restarts") == "1", "requeued job", 40)
-        # Two minutes are the least that Slurm lets a requeued job wait; the operator need not.
+        # Two minutes are the least that Slurm lets a requeued job wait; the operator need not. But a
+        # credential made in the second in which the last one was revoked counts as that one.
+        time.sleep(2.5)
         queue.command("scontrol", "update", f"JobId={number}", "StartTime=now", check=False)
         queue.until(lambda: job.count() > count + 10, "job that goes on", 60)
         (job.cwd / "stop").write_text("")
