@@ -54,6 +54,10 @@ class job {
 
   int run() {
     if (!choose_name()) return own_failure;
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &mask_);
+    take_trigger();
     if (given_.resume) {
       if (!take_lock()) return own_failure;
       const int status = look_at_image();
@@ -62,7 +66,6 @@ class job {
         return status;
       }
     }
-    take_trigger();
     const int status = start();
     if (status != 0) {
       lock_.remove();
@@ -114,9 +117,30 @@ class job {
     return false;
   }
 
+  /// A signal that would end ckpt, were it not blocked: the lock must go first. 0 when there is none.
+  [[nodiscard]] int wanted_end() const {
+    sigset_t pending;
+    if (sigpending(&pending) != 0) return 0;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU}) {
+      struct sigaction action {};
+      if (sigismember(&pending, signal) == 1 && on_[signal] == on_signal::pass_on &&
+          sigismember(&mask_, signal) == 0 && sigaction(signal, nullptr, &action) == 0 &&
+          action.sa_handler == SIG_DFL)
+        return signal;
+    }
+    return 0;
+  }
+
   int look_at_image() {
-    const auto look = command::look_at_image(image_, seen_by_program(command_));
+    const auto look = command::look_at_image(image_, seen_by_program(command_),
+                                             [this] { return wanted_end() != 0; });
     switch (look.state) {
+      case image_state::interrupted: {
+        const int signal = wanted_end();
+        lock_.remove();
+        end_by(signal);
+        return 128 + signal;
+      }
       case image_state::absent: return 0;
       case image_state::good:
         header_ = look.header;
@@ -166,9 +190,6 @@ class job {
   // --- the program's process ---------------------------------------------------------------
 
   int start() {
-    sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &mask_);
     // Whoever started us may ignore it, and then nobody hears of the program's end.
     struct sigaction standard {};
     sigaction(SIGCHLD, &standard, &child_action_);
@@ -429,13 +450,16 @@ class job {
     const int signal = WTERMSIG(status);
     const rlimit none{0, 0};  // the program has left its core already
     setrlimit(RLIMIT_CORE, &none);
+    end_by(signal);
+    return 128 + signal;  // the first process of a container cannot kill itself
+  }
+  static void end_by(int signal) {
     take_default(signal);
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, signal);
     kill(getpid(), signal);
     sigprocmask(SIG_UNBLOCK, &one, nullptr);
-    return 128 + signal;  // the first process of a container cannot kill itself
   }
 
   /// The program has ended by itself. An image that could not be restarted is no less good for it.

@@ -110,7 +110,8 @@ seen_command seen_by_program(char** command_line) {
   return seen;
 }
 
-image_look look_at_image(const std::string& path, const seen_command& wanted) {
+image_look look_at_image(const std::string& path, const seen_command& wanted,
+                         const std::function<bool()>& stop) {
   image_look look;
   const sys::unique_fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) {
@@ -123,8 +124,12 @@ image_look look_at_image(const std::string& path, const seen_command& wanted) {
   try {
     tools::image_file image(path);
     u64 damaged = 0;
-    for (u64 i = 0; i < image.block_count(); ++i)
+    for (u64 i = 0; i < image.block_count(); ++i) {
       if (!image.verify_block(i)) ++damaged;
+      if (!stop()) continue;
+      look.state = image_state::interrupted;
+      return look;
+    }
     if (damaged != 0)
       throw tools::image_error(std::to_string(damaged) + " of " + std::to_string(image.block_count()) +
                                " blocks of the data are damaged (checksum mismatch)");

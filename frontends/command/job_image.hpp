@@ -4,6 +4,7 @@
 // in the end.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ enum class image_state {
   bad,         // torn, or of no use on this machine
   other,       // of another program or other arguments
   unreadable,  // nobody knows
+  interrupted,
 };
 
 struct image_look {
@@ -33,8 +35,9 @@ struct image_look {
   format::file_header header{};
   bool ended_program = false;
 };
-/// Reads all of it.
-[[nodiscard]] image_look look_at_image(const std::string& path, const seen_command& wanted);
+/// Reads all of it, unless `stop` says that somebody will not wait for that.
+[[nodiscard]] image_look look_at_image(const std::string& path, const seen_command& wanted,
+                                       const std::function<bool()>& stop);
 /// Whether the image is another one than that with this header, and its checkpoint ended the program.
 [[nodiscard]] bool ended_by_new_image(const std::string& path, const format::file_header& before);
 

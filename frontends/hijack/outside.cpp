@@ -250,7 +250,12 @@ pid_t inner_number(const std::string& status, pid_t otherwise) {
 }  // namespace
 
 pid_t program_behind(pid_t pid) {
-  for (const pid_t child : children_of(pid))
+  const auto children = children_of(pid);
+  // ckpt as the parent of a job: its witness, and the program or what was restarted.
+  if (std::ranges::any_of(children, [](pid_t child) { return name_of(child) == "ckpt-witness"; }))
+    for (const pid_t child : children)
+      if (name_of(child) != "ckpt-witness") return program_behind(child);
+  for (const pid_t child : children)
     if (name_of(child) == "ckpt-guardian")
       for (const pid_t program : children_of(child)) return program;
   return pid;

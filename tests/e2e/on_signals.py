@@ -63,17 +63,39 @@ def forwarded(setup):
         job.process.signal(number)
         wanted = b"heard %d\n" % number
         job.process.wait_output(wanted)
-    count = job.process.out.seen().count(b"heard")
-    # To the whole group: once, by the kernel.
-    os.killpg(job.process.pid, signal.SIGUSR1)
-    job.process.wait_until(lambda: job.process.out.seen().count(b"heard") > count, "the group's signal")
-    time.sleep(0.1)
-    if job.process.out.seen().count(b"heard") != count + 1:
-        raise harness.Failure(f"heard twice: {job.process.out.seen()!r}")
     job.process.signal(signal.SIGTERM)
     if job.process.wait() != 0:
         raise harness.Failure(f"{job.process.status} {job.process.stderr()!r}")
     job.nothing_left()
+
+
+QUEUED = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+def wait():
+    while not os.path.exists("stop"):
+        info = signal.sigtimedwait([40], 0.004)
+        if info: print("heard", info.si_pid, flush=True)
+ready()
+wait()
+"""
+
+
+def to_the_group(setup):
+    """What is sent to the whole group, the kernel has given to the program: ckpt does not again."""
+    job = resume.Job(setup, script=QUEUED)
+    job.resume("--on", "TERM=exit", wait=False)
+    job.process.wait_output(b"ready\n")
+    for count in range(1, 21):
+        os.killpg(job.process.pid, 40)
+        job.process.wait_until(lambda: job.process.out.seen().count(b"heard") >= count, "the signal")
+    # And to ckpt alone: once more, behind all that were passed on.
+    job.process.signal(40)
+    job.process.wait_until(lambda: job.process.out.seen().count(b"heard") >= 21, "the last one")
+    job.ended()
+    heard = job.process.out.all().split(b"\n")[1:-1]
+    if heard != [b"heard %d" % os.getpid()] * 20 + heard[20:] or len(heard) != 21:
+        raise harness.Failure(f"{len(heard)} of 21 signals were heard: {heard}")
 
 
 def without_resume(setup):
@@ -159,7 +181,7 @@ def bad_values(setup):
 def body(setup):
     cases = [(name, lambda n=name: state(setup, n)) for name in STATES]
     cases += [(case.__name__.replace("_", " "), lambda c=case: c(setup)) for case in (
-        forwarded, without_resume, many_at_once, at_once, refused, bad_values)]
+        forwarded, to_the_group, without_resume, many_at_once, at_once, refused, bad_values)]
     harness.run_cases(setup, cases)
 
 

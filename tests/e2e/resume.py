@@ -287,6 +287,35 @@ def cannot_start(setup):
     harness.expect_refusal("alone", process.wait(), "", process.stderr(), "only with --resume")
 
 
+def interrupted_early(setup):
+    """A signal while the image is read ends ckpt as it would have; nothing is left, and the image is."""
+    job = Job(setup, script="held = os.urandom(200_000_000)\n" + COUNT)
+    job.resume()
+    job.checkpointed()
+    for _ in range(3):
+        process = job.resume(wait=False)
+        process.wait_until(lambda: ".job.ckpt.ckpt-lock" in os.listdir(job.cwd), "the lock")
+        process.signal(signal.SIGTERM)
+        if process.wait() != -signal.SIGTERM or process.stderr():
+            raise harness.Failure(f"{process.status} {process.stderr()!r}")
+        job.nothing_left()
+        harness.check_image(setup, job.image)
+
+
+def asked_by_its_parent(setup):
+    """ckpt -p of the parent's number means the program; its end so is no end by itself."""
+    job = Job(setup)
+    for _ in range(2):
+        job.resume("--exit-code", "85")
+        status, out, err = setup.run([setup.ckpt, "-p", job.process.pid, "--now", "-n", NAME], job.cwd)
+        if (status, out, err) != (0, f"{job.image}\n", ""):
+            raise harness.Failure(f"{status} {out!r} {err!r}")
+        if job.process.wait() != 85:
+            raise harness.Failure(f"{job.process.status} {job.process.stderr()!r}")
+    job.resume()
+    job.ended()
+
+
 def a_pipe(setup):
     """Whoever reads the program's output sees its end with the program."""
     job = Job(setup)
@@ -370,7 +399,7 @@ def stop_and_go(job, shell):
 def body(setup):
     cases = [(case.__name__.replace("_", " "), lambda c=case: c(setup)) for case in (
         three_rounds, kept_as_done, killed, program_killed, parent_killed, torn, other_commands, scripts,
-        two_at_once, periodic, ended_by_its_own, cannot_start, a_pipe)]
+        two_at_once, periodic, ended_by_its_own, cannot_start, a_pipe, interrupted_early, asked_by_its_parent)]
     cases += [(f"terminal: {case.__name__.replace('_', ' ')}", lambda c=case: in_shell(setup, c))
               for case in (interrupt, stop_to_checkpoint, stop_and_go)]
     harness.run_cases(setup, cases)
