@@ -191,7 +191,7 @@ void zsh_options(std::ostream& out, u8 readers) {
         signal_words(out);
         out << " )";
       } else if (what == "pid")
-        out << "_pids";
+        out << "{compadd -- $(ps -eo pid=)}";  // _pids has only those of the terminal
       else if (what.starts_with("words "))
         out << '(' << what.substr(6) << ')';
       else
