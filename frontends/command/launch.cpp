@@ -107,7 +107,7 @@ int prepare_preload(const std::string& library, std::string launch_value) {
 }
 
 int prepare_within(std::string launch_value) {
-  if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr && *users != '\0') {
+  if (const char* users = std::getenv("LD_PRELOAD"); users != nullptr) {
     if (!launch_value.empty()) launch_value += agent::launch_separator;
     launch_value.append(agent::launch_preload).append("=").append(users);
   }

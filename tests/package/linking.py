@@ -386,7 +386,8 @@ def user_preload(setup):
         "    if (!strncmp(*e, \"LD_\", 3) || !strncmp(*e, \"_CKPT\", 5)) puts(*e);\n}\n"
         "int main(void) { return 0; }\n")
     linked.build(tool("gcc"), "-static", "show.c", f"-L{linked.library}", "-lckpt")
-    for env, wanted in (({}, ""), ({"LD_PRELOAD": "/nowhere.so"}, "LD_PRELOAD=/nowhere.so\n")):
+    for env, wanted in (({}, ""), ({"LD_PRELOAD": ""}, "LD_PRELOAD=\n"),
+                        ({"LD_PRELOAD": "/nowhere.so"}, "LD_PRELOAD=/nowhere.so\n")):
         got = setup.run([setup.ckpt, "./program"], linked.cwd, env=env)
         if got[:2] != (0, wanted):
             raise harness.Failure(f"LD_PRELOAD {env}: {got}")
@@ -426,7 +427,7 @@ os.write(1, b"timers %d\\nok\\n" % timers)
                                     (["-a", "0", "-z", "3600000", "-v"], None, 1)):
         session.output = b""
         session.launch([setup.ckpt, "-n", session.IMAGE, *options, "/usr/bin/python3", "-I", "-S",
-                        "second.py"])
+                        "second.py"], env={"CKPT_NAME": "of_the_environment.ckpt"})
         if session.process.catches(harness.TRIGGER) != (number == harness.TRIGGER):
             raise harness.Failure(f"{options}: the copy has a trigger of its own, or none")
         if number is not None:
