@@ -86,6 +86,18 @@ TEST_CASE("what it cannot do is refused, and says what") {
                in<Elf64_Rela>(f, rela).r_info = ELF64_R_INFO(0, R_X86_64_IRELATIVE);
              }),
              "relocation of type 37"));
+  // malloc may be missing, and then nothing is put in its place; what is not weak may not.
+  const auto first_undefined = [](auto& f) -> Elf64_Sym& {
+    u64 at = entry_of(f, DT_SYMTAB)->d_un.d_ptr;
+    do at += sizeof(Elf64_Sym);
+    while (in<Elf64_Sym>(f, at).st_shndx != SHN_UNDEF);
+    return in<Elf64_Sym>(f, at);
+  };
+  CHECK(says(changed([&](auto& f) {
+               first_undefined(f).st_info = ELF64_ST_INFO(STB_GLOBAL, STT_NOTYPE);
+             }),
+             "symbols of other libraries"));
+  CHECK(says(changed([&](auto& f) { first_undefined(f).st_shndx = 1; }), "relocation of type 6"));
   CHECK(says(changed([](auto& f) { in<Elf64_Ehdr>(f, 0).e_machine = EM_AARCH64; }), "machine"));
   CHECK(changed([](auto& f) {
           const u64 rela = entry_of(f, DT_RELA)->d_un.d_ptr;

@@ -401,6 +401,13 @@ TEST_CASE("a table of extents has the size its count says") {
         "file contents are out of order");
 }
 
+TEST_CASE("only a regular file has a path that was given") {
+  const auto give = [](auto& f) { f.marks.set(state::file_mark::as_given); };
+  CHECK(with_record<state::open_file>(1, give).empty());
+  CHECK(with_record<state::open_file>(0, give) == "an open file is malformed");
+  CHECK(with_record<state::open_file>(2, give) == "an open file is malformed");
+}
+
 TEST_CASE("descriptors and locks refer to open files that came before") {
   CHECK(with_record<state::open_file>(1, [](auto& f) { f.id = 2u; }) ==
         "the open files are out of order");
