@@ -122,6 +122,42 @@ def with_static(setup):
     session.end()
 
 
+def held_off(setup):
+    """ckpt_hold: the request is met when the program releases."""
+    session = harness.Session(setup)
+    session.start(session.script(
+        "import ctypes\nlibrary = ctypes.CDLL(None)\nlibrary.ckpt_hold()\nready()\n"
+        "while not os.path.exists('release'): time.sleep(0.004)\n"
+        "library.ckpt_release()\nwait()\nprint('ok')\n"))
+    asker = setup.start([setup.ckpt, "-p", session.process.pid, "--now", "-c"], session.cwd)
+    if asker.ended(0.5) or session.image.exists():
+        raise harness.Failure(f"not held off: {asker.status}, {asker.stderr()!r}")
+    (session.cwd / "release").touch()
+    if asker.wait() != 0 or asker.stderr():
+        raise harness.Failure(f"{asker.status}, {asker.stderr()!r}")
+    harness.check_image(setup, session.image)
+    session.end()
+
+
+def callbacks(setup):
+    """The victim has its trigger taken by its second thread; from outside it is the main thread, and
+    that is all it may complain of: order, stack, signals, registers, what is back when are the same."""
+    session = harness.Session(setup)
+    session.start(session.victim("api_callbacks"))
+    for _ in range(3):
+        asked(session, "-c")
+    end_it(session)
+    session.restart()
+    asked(session, "-c")
+    session.stop()
+    session.process.wait()
+    lines = (session.output + session.process.out.all()).decode().splitlines()
+    known = "thread-local storage of another thread"
+    other = [line for line in lines if not line.endswith(known)]
+    if other not in (["ready"], ["ready", "ok"]) or len(lines) < 20:
+        raise harness.Failure(f"{other} and {len(lines)} lines")
+
+
 def two_askers(setup):
     session = harness.Session(setup)
     session.start(session.script("import threading\nready()\nwait()\nprint('ok')\n"))
@@ -320,6 +356,8 @@ def body(setup):
         cases.append((name, lambda n=name: victim(setup, n)))
     cases += [
         ("static program", lambda: with_static(setup)),
+        ("held off", lambda: held_off(setup)),
+        ("callbacks", lambda: callbacks(setup)),
         ("two askers", lambda: two_askers(setup)),
         ("with the trigger", lambda: with_the_trigger(setup)),
         ("askers killed, in a call", lambda: askers_killed(setup, "wait_sigtimedwait")),
