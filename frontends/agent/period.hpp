@@ -36,12 +36,18 @@ class period {
   // Context: signal handler
   void hold() {
     const sys::abi::itimerspec stopped{};
+    held_since_ = now();
     left_ = {};
     if (timer_ >= 0) (void)sys::invoke(__NR_timer_settime, timer_, 0, &stopped, &left_);
   }
+  /// The program has at least as long for itself as the checkpoint has taken, so that one with a
+  /// short period comes along.
   // Context: signal handler
   void go_on() {
-    go_on(left_.it_value.tv_sec == 0 && left_.it_value.tv_nsec == 0 ? whole() : left_.it_value);
+    const i64 left = nanoseconds(left_.it_value);
+    const i64 fair = now() - held_since_;
+    const i64 first = left == 0 ? nanoseconds(whole()) : left;
+    go_on(span(first > fair ? first : fair));
   }
   // Context: agent, in restored memory: timers do not survive in the kernel
   void start_again() {
@@ -56,6 +62,14 @@ class period {
   [[nodiscard]] int timer() const { return timer_; }
 
  private:
+  static constexpr i64 second = 1'000'000'000;
+  static i64 nanoseconds(const sys::abi::timespec& t) { return t.tv_sec * second + t.tv_nsec; }
+  static sys::abi::timespec span(i64 ns) { return {ns / second, ns % second}; }
+  static i64 now() {
+    sys::abi::timespec t{};
+    (void)sys::clock_gettime(sys::abi::clock_monotonic, t);
+    return nanoseconds(t);
+  }
   [[nodiscard]] sys::abi::timespec whole() const {
     return {milliseconds_ / 1000, i64{milliseconds_ % 1000} * 1'000'000};
   }
@@ -68,6 +82,7 @@ class period {
   int signal_ = 0;
   u32 milliseconds_ = 0;
   sys::abi::itimerspec left_{};  // while it is held
+  i64 held_since_ = 0;
 };
 
 }  // namespace ckpt::agent
