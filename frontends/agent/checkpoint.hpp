@@ -6,8 +6,10 @@
 
 #include "capture_self.hpp"
 #include "helper.hpp"
+#include "image_name.hpp"
 #include "interrupted_call.hpp"
 #include "timed_call.hpp"
+#include "trigger_watch.hpp"
 
 namespace ckpt::agent {
 
@@ -76,25 +78,6 @@ inline result<void> look_before(session& s) {
   s.outer_thread =
       static_cast<int>(parse_number(of_task.substr(of_task.rfind('/') + 1)).value_or(0));
   return {};
-}
-
-inline void choose_name(session& s) {
-  s.final_name.clear();
-  s.final_name.append(state_of_agent.config.name.view());
-  if (s.program != state_of_agent.home) {
-    s.final_name.append('.').append(s.outer_pid.view());
-    if (!state_of_agent.child_told) {
-      fixed_text<1400> line;
-      line.append("process ")
-          .append(s.outer_pid.view())
-          .append(" is a child of the one that owns ");
-      line.append(quoted{state_of_agent.config.name.view()}).append(" and writes ");
-      line.append(quoted{s.final_name.view()});
-      say(line.view());
-      state_of_agent.child_told = true;
-    }
-  }
-  name_temporary(s);
 }
 
 /// The program never had this child: neither its end nor the signal of it may be seen.
@@ -247,16 +230,17 @@ inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& contex
                                               : me.config.continues;
   auto& s = new_session(context);
   auto outcome = look_before(s);
+  me.output.be_careful(s.filtered);
   // Before the capture: the image must hold the mended registers too.
   const bool made_again = make_call_again(context, info.si_signo, s.filtered);
   if (!asked && (goes_on || !me.went_on)) return made_again;
   me.went_on = goes_on;
   const bool own_period = outcome.ok() && s.program == me.home;
   if (own_period) me.period.hold();
-  const auto attempt = [&] {
+  const auto attempt = [&]() -> result<void> {
     s.made_again = made_again;
     s.goes_on = goes_on;
-    choose_name(s);
+    CKPT_TRY(choose_name(s));
     return run_helper(s);
   };
   if (outcome.ok()) outcome = attempt();
@@ -268,6 +252,7 @@ inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& contex
     if (outcome.ok()) outcome = attempt();
   }
   if (own_period) me.period.go_on();
+  tell_displaced(s);
   if (!outcome.ok()) {
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
@@ -281,8 +266,10 @@ inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& contex
         (static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic)) - s.started_ns) /
         1'000'000;
     line.append("checkpoint ").append(quoted{s.final_name.view()}).append(", ");
-    line.append(s.image_size).append(" bytes, ").append(ms).append(" ms");
-    say(line.view());
+    line.append(s.image_size).append(" bytes, ").append(ms).append(" ms, of which the program stood still ");
+    line.append(s.frozen_ns / 1'000'000).append(" ms");
+    note(line.view());
+    tell_trigger_taken(true, false);
   }
   if (!goes_on) sys::exit_group(0);
   return made_again;

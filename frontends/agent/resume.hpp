@@ -8,6 +8,7 @@
 #include "queued_signals.hpp"
 #include "restore_threads.hpp"
 #include "taken_handover.hpp"
+#include "trigger_watch.hpp"
 
 namespace ckpt::agent {
 
@@ -111,6 +112,7 @@ inline void resume(const image::handover& given) {
         "here); it goes on without");
   me.home = sys::getpid();
   me.child_told = false;
+  me.outside = h.outside;
   ++me.generation;
 
   state::reset_actions();
@@ -151,6 +153,7 @@ inline void resume(const image::handover& given) {
   });
   threads.finish_leader();
   me.frames = threads.frames();
+  tell_trigger_after_restart(h.verbose != 0, metadata);
 
   // Last words from the window, then it goes.
   const range window = h.window;

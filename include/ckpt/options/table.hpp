@@ -17,6 +17,7 @@ enum class id : u8 {
   files,
   identity,
   verbose,
+  quiet,
   log,
   seccomp,
   help,
@@ -38,7 +39,8 @@ struct option {
 
 inline constexpr option table[] = {
     {id::name, "name", 'n', "NAME", "CKPT_NAME", command | agent,
-     "write the image to NAME (default: PROGRAM.ckpt in the current directory)"},
+     "write the image to NAME, in which %p is the process number, %n the checkpoint's, %t the time, "
+     "%h the host (default: PROGRAM.ckpt in the current directory)"},
     {id::continues, "continue", 'c', "", "CKPT_CONTINUE", command | agent,
      "go on after a checkpoint instead of ending with status 0"},
     {id::signal, "signal", 'a', "SIGNAL", "CKPT_ASYNCSIG", command | agent,
@@ -57,6 +59,8 @@ inline constexpr option table[] = {
      "try: checkpoint although the program is under seccomp, whose filter may kill it"},
     {id::verbose, "verbose", 'v', "", "CKPT_VERBOSE", command | agent | restart,
      "say what is done"},
+    {id::quiet, "quiet", 'q', "", "CKPT_QUIET", command | agent,
+     "say nothing but errors: what could not be done"},
     {id::help, "help", 'h', "", "", command | restart, "show this help"},
     {id::version, "version", 'V', "", "", command | restart, "show the version"},
 };
