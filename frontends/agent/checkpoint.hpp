@@ -252,7 +252,7 @@ inline bool checkpoint(const sys::abi::siginfo& info, sys::abi::ucontext& contex
     if (outcome.ok()) outcome = attempt();
   }
   if (own_period) me.period.go_on();
-  tell_displaced(s);
+  settle_name(s, outcome.ok());
   if (!outcome.ok()) {
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());

@@ -402,9 +402,9 @@ class helper {
     const std::span table(reinterpret_cast<wire::le<u64>*>(table_room.data()),
                           header.table_size / sizeof(u64));
     sys::unique_fd fd(CKPT_TRY(claim_name(s_)));
-    auto& naming = state_of_agent.naming;
-    const auto image_before = std::exchange(naming.image, header.id);
-    const u64 number_before = std::exchange(naming.number, s_.number);
+    // Before the memory is read: a restart knows them.
+    state_of_agent.naming.image = header.id;
+    state_of_agent.naming.number = s_.number;
     image::linux_gather kernel;
     const auto watch = [this]() -> result<void> {
       if (program_alive()) return {};
@@ -423,8 +423,6 @@ class helper {
     }();
     if (!outcome.ok()) {
       if (s_.temporary_exists) remove_temporary(s_);
-      naming.image = image_before;
-      naming.number = number_before;
       return s_.why.explain(outcome.error(), "cannot write ", quoted{s_.final_name.view()});
     }
     s_.image_size = header.image_size;

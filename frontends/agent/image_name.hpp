@@ -66,6 +66,7 @@ inline result<void> choose_name(session& s, std::string_view given = {}) {
   sys::abi::utsname names{};
   (void)sys::uname(names);
   s.number = mine.number + 1;
+  s.image_before = mine.image;
   s.name_given = !given.empty();
   const auto number = known_number(s);
   const options::name_facts facts{number.view(), s.number,
@@ -124,7 +125,8 @@ inline result<int> claim_name(session& s) {
       else if (made.error() != errc::again)
         return made.error();
       if (file &&
-          !image::belongs_to_another(s.final_name.c_str(), state_of_agent.naming.image))
+          !image::belongs_to_another(s.final_name.c_str(), state_of_agent.naming.image,
+                                     writer_identity(s)))
         return file.release();
       if (file) {
         remove_temporary(s);
@@ -140,10 +142,15 @@ inline result<int> claim_name(session& s) {
   }
 }
 
-/// Once for each process.
+/// What has not come to be does not count; and a name that belongs to another is told once for each
+/// process.
 // Context: signal handler, on the agent's stack
-inline void tell_displaced(const session& s) {
+inline void settle_name(const session& s, bool made) {
   auto& me = state_of_agent;
+  if (!made && s.number != 0) {
+    me.naming.image = s.image_before;
+    me.naming.number = s.number - 1;
+  }
   if (!s.displaced || me.child_told) return;
   me.child_told = true;
   fixed_text<2600> line;

@@ -20,11 +20,12 @@ inline void complain(std::string_view variable, std::string_view value, std::str
 
 inline void complain(const options::option& o, std::string_view value) {
   fixed_text<600> why;
-  if (o.id != options::id::name || options::may_be_name(value, why)) {
-    why.append("means nothing and is ignored (").append(o.meaning).append(')');
-  } else {
+  if (o.id == options::id::signal && options::parse_signal(value).error() == errc::access)
+    why.append(options::why_no_trigger).append("; it is ignored");
+  else if (o.id == options::id::name && !options::may_be_name(value, why))
     why.append(", so it is ignored");
-  }
+  else
+    why.append("means nothing and is ignored (").append(o.meaning).append(')');
   complain(o.variable, value, why.view());
 }
 

@@ -87,6 +87,7 @@ struct session {
   fixed_text<4200> final_name;
   u64 base_size = 0;  // of it, without what has been added because the name belongs to another
   u64 number = 0;     // the checkpoint's
+  wire::blob<16> image_before{};
   bool name_given = false;  // for this checkpoint only
   bool displaced = false;   // the name belongs to another, found just now
   fixed_text<4200> temporary_name;

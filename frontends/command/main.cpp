@@ -61,6 +61,10 @@ void print_help(std::FILE* to) {
 [[noreturn]] void bad_value(const options::option& o, std::string_view value) {
   fixed_text<1024> shown;
   shown.append(quoted{value});
+  if (o.id == options::id::signal && options::parse_signal(value).error() == errc::access) {
+    std::fprintf(stderr, "ckpt: --signal %s %s\n", shown.c_str(), options::why_no_trigger.data());
+    std::exit(own_failure);
+  }
   std::fprintf(stderr, "ckpt: --%.*s %.*s means nothing (%.*s)\n",
                static_cast<int>(o.long_name.size()), o.long_name.data(),
                static_cast<int>(shown.view().size()), shown.view().data(),

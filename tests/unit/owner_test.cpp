@@ -89,18 +89,20 @@ TEST_CASE("an image belongs to the living process that has signed it, unless we 
   const test::scratch_directory directory;
   const std::string path = directory.path() + "/image";
   const wire::blob<16> none{};
-  CHECK_FALSE(belongs_to_another(path.c_str(), none));  // nothing there
+  const auto me = own_identity();
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, me));  // nothing there
   std::ofstream(path) << "no image";
-  CHECK_FALSE(belongs_to_another(path.c_str(), none));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, me));
   sleeper other;
   const auto who = identity_of(other.pid);
   write_image(path, who, 7);
-  CHECK(belongs_to_another(path.c_str(), none));
+  CHECK(belongs_to_another(path.c_str(), none, me));
   wire::blob<16> known{};
   known.bytes[0] = 7;
-  CHECK_FALSE(belongs_to_another(path.c_str(), known));
+  CHECK_FALSE(belongs_to_another(path.c_str(), known, me));
   known.bytes[1] = 1;
-  CHECK(belongs_to_another(path.c_str(), known));
+  CHECK(belongs_to_another(path.c_str(), known, me));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, who));  // its own
   other.end();
-  CHECK_FALSE(belongs_to_another(path.c_str(), none));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, me));
 }

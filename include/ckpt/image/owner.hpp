@@ -14,6 +14,7 @@ namespace ckpt::image {
 
 /// A process as others know it. One behind a stand-in is known as that, which lives as long.
 struct process_identity {
+  bool operator==(const process_identity&) const = default;
   u32 boot = 0;
   u32 host = 0;
   u32 view = 0;
@@ -122,9 +123,10 @@ inline process_identity writer_of(const format::file_header& h) {
 }
 
 /// Whether what stands under the name belongs to a process that may live. `known` is the image that
-/// the program has written last, or comes from.
+/// the program has written last, or comes from; `me` is who it is itself.
 // Context: any, no libc
-inline bool belongs_to_another(const char* name, const wire::blob<16>& known) {
+inline bool belongs_to_another(const char* name, const wire::blob<16>& known,
+                               const process_identity& me) {
   const auto opened = sys::openat(sys::abi::at_fdcwd, name,
                                   sys::abi::o_rdonly | sys::abi::o_nonblock | sys::abi::o_noctty |
                                       sys::abi::o_cloexec);
@@ -136,7 +138,7 @@ inline bool belongs_to_another(const char* name, const wire::blob<16>& known) {
   const auto got = sys::pread_up_to(
       kernel, file.get(), {reinterpret_cast<std::byte*>(&h), sizeof h}, format::header_offset);
   if (!got.ok() || *got != sizeof h || h.signature != format::image_magic) return false;
-  if (h.id == known) return false;
+  if (h.id == known || writer_of(h) == me) return false;
   return may_live(writer_of(h), identity_of(0));
 }
 
