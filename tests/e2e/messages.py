@@ -116,6 +116,7 @@ def replaced(setup):
             messages = open(session.cwd / "messages", "wb")
             setup.give(session.cwd)
             process = session.start([*argv, how], "-c", "-v", env=env, stderr=messages)
+            messages.close()   # so that its number is free when the program has closed it
             for _ in range(2):
                 harness.checkpoint_and_continue(process, session.image)
             refuse(session)
@@ -133,7 +134,6 @@ def replaced(setup):
             status = process.wait()
             if (status, process.out.all()) != (0, b"ready\nok\n"):
                 raise harness.Failure(f"{how}, log {log}: {status}, {process.out.all()!r}")
-            messages.close()
             if (session.cwd / "messages").exists() and (session.cwd / "messages").read_bytes():
                 raise harness.Failure(f"{how}: {(session.cwd / 'messages').read_bytes()!r}")
 
