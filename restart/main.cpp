@@ -272,11 +272,13 @@ void hold_signals(bytes metadata) {
 
 /// From here on this may be another process, with the program's number.
 void take_identity(bytes metadata) {
+  const auto started_as = image::own_identity();
   identity who(global.identity, metadata);
   if (!who.take(global.why).ok()) fail();
   if (global.verbose) say(who.line());
   auto& h = global.handover;
   h.tids_kept = who.way() == way::fresh ? 0 : 1;
+  if (who.way() == way::pid_namespace || who.way() == way::user_namespace) h.outside = started_as;
   h.own_user_namespace = who.way() == way::user_namespace ? 1 : 0;
   h.capabilities = who.capabilities();
 }

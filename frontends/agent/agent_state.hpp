@@ -5,6 +5,8 @@
 #pragma once
 
 #include "callbacks.hpp"
+#include "ckpt/image/owner.hpp"
+#include "ckpt/wire/le.hpp"
 #include "config.hpp"
 #include "hold.hpp"
 #include "last_error.hpp"
@@ -50,9 +52,20 @@ class last_checkpoint {
   bool restarted_ = false;
 };
 
+/// What this program's images are called beside what the user has said. Aligned, so that it lies in
+/// one page: the helper changes it when it knows already which pages hold anything.
+struct alignas(128) naming {
+  wire::blob<16> image{};  // the latest that it has written, or the one it comes from
+  u64 number = 0;          // how many it has written
+  int process = 0;         // a child that has been forked differs
+  fixed_text<40> suffix;   // when the name belonged to another: ".PID"
+};
+
 /// Everything the agent remembers from one checkpoint to the next. It is part of the image, so a
 /// restarted program has the same configuration.
 struct agent_state {
+  agent::naming naming;
+  image::process_identity outside;  // its stand-in, when it is in a PID namespace
   agent::config config;
   agent::output output;
   agent::period period;
@@ -62,10 +75,11 @@ struct agent_state {
   agent::last_error error;
   agent::last_checkpoint last;
   agent::name_of_call name_of_call;
+  fixed_text<4200> latest;  // the image that this process has made last
   u8 instance[16] = {};  // random, drawn at every start
   bool has_instance = false;
   int home = 0;          // the process that owns the name; a forked child writes NAME.PID
-  bool child_told = false;
+  bool child_told = false;  // that it writes NAME.PID
   u32 generation = 0;
   range frames;  // from which the threads of a restart have returned to the program
 };
@@ -94,6 +108,10 @@ inline void draw_instance() {
 
 inline void say(std::string_view text) {
   state_of_agent.output.line(text, state_of_agent.config.log.view());
+}
+/// What is worth knowing, and under --quiet is not said.
+inline void note(std::string_view text) {
+  if (!state_of_agent.config.quiet) say(text);
 }
 
 }  // namespace ckpt::agent

@@ -88,22 +88,23 @@ inline int checkpoint_now(const char* name) {
   if (me.hold.held()) return refuse(held_off);
   agent_lock::take();
   auto& room = room_of_calls;
-  const wish w{.by_call = true,
-               .waits = false,
-               .goes_on = me.config.continues,
-               .freezes_then = freezes_then};
-  if (name != nullptr && !me.name_of_call.resolve(text_of(name), room.name, room.why).ok()) {
-    me.error.set(room.why.line());
-    agent_lock::give_back();
-    return -1;
+  wish w{.by_call = true,
+         .waits = false,
+         .goes_on = me.config.continues,
+         .freezes_then = freezes_then};
+  if (name != nullptr) {
+    if (!me.name_of_call.resolve(text_of(name), room.name, room.why).ok()) {
+      me.error.set(room.why.line());
+      agent_lock::give_back();
+      return -1;
+    }
+    w.name = room.name.view();
   }
   int answer = asked_by_call::made;
-  if (!is_met(w, mark_of(name != nullptr ? room.name : me.config.name))) {
-    if (name != nullptr) me.name_of_call.replace(me.config.name, room.name);
+  if (!is_met(w)) {
     answer = ask(w, quiet.before());
     // The agent has seen to all the rest, and others may have its lock by now.
     if (answer == asked_by_call::restarted) return 0;
-    me.name_of_call.put_back(me.config.name);
   }
   agent_lock::give_back();
   return answer;
@@ -146,8 +147,9 @@ inline void restart_now(const char* name) {
   report why;
   if (name == nullptr) {
     const agent_taken taken;
-    path = me.config.name;
-  } else if (!me.name_of_call.resolve(text_of(name), path, why).ok()) {
+    if (!latest_image(path).ok())
+      return me.error.set("the name is too long with its directory before it");
+  } else if (!me.name_of_call.resolve_file(text_of(name), path, why).ok()) {
     return me.error.set(why.line());
   }
   restart_from(path, why);

@@ -6,9 +6,11 @@
 
 #include "capture_self.hpp"
 #include "helper.hpp"
+#include "image_name.hpp"
 #include "interrupted_call.hpp"
 #include "outside.hpp"
 #include "timed_call.hpp"
+#include "trigger_watch.hpp"
 
 namespace ckpt::agent {
 
@@ -77,31 +79,6 @@ inline result<void> look_before(session& s) {
   s.outer_thread =
       static_cast<int>(parse_number(of_task.substr(of_task.rfind('/') + 1)).value_or(0));
   return {};
-}
-
-inline void use_name(session& s, std::string_view name) {
-  s.final_name.clear();
-  s.final_name.append(name);
-  name_temporary(s);
-}
-
-inline void choose_name(session& s) {
-  s.final_name.clear();
-  s.final_name.append(state_of_agent.config.name.view());
-  if (s.program != state_of_agent.home) {
-    s.final_name.append('.').append(s.outer_pid.view());
-    if (!state_of_agent.child_told) {
-      fixed_text<1400> line;
-      line.append("process ")
-          .append(s.outer_pid.view())
-          .append(" is a child of the one that owns ");
-      line.append(quoted{state_of_agent.config.name.view()}).append(" and writes ");
-      line.append(quoted{s.final_name.view()});
-      say(line.view());
-      state_of_agent.child_told = true;
-    }
-  }
-  name_temporary(s);
 }
 
 /// The program never had this child: neither its end nor the signal of it may be seen.
@@ -193,7 +170,7 @@ inline result<void> run_helper(session& s) {
       (void)s.why.refuse(held_off);
       s.held_off = true;
     }
-    if (s.good) state_of_agent.last.begin(s.goes_on, mark_of(state_of_agent.config.name));
+    if (s.good) state_of_agent.last.begin(s.goes_on, s.name_mark);
     if (s.good)
       if (auto r = capture_self(); !r.ok()) {
         s.good = false;
@@ -259,6 +236,11 @@ struct wish {
   bool goes_on = false;
   u32 freezes_then = 0;  // agent_freezes, before others were waited for
   outside_box* outside = nullptr;  // who asks from outside wants an answer
+  std::string_view name = {};      // a pattern for this checkpoint only; empty for the configured one
+
+  [[nodiscard]] u64 mark() const {
+    return mark_of_name(name.empty() ? state_of_agent.config.name.view() : name);
+  }
 };
 
 inline bool goes_on(bool by_period) {
@@ -268,7 +250,10 @@ inline bool goes_on(bool by_period) {
 inline wish wish_of(const sys::abi::siginfo& info, u32 freezes_then) {
   auto* const outside = outside_request(info);
   if (outside != nullptr)
-    return {.goes_on = outside->goes_on != 0, .freezes_then = freezes_then, .outside = outside};
+    return {.goes_on = outside->goes_on != 0,
+            .freezes_then = freezes_then,
+            .outside = outside,
+            .name = {outside->name, outside->name_length}};
   const bool by_period = state_of_agent.period.raised(info);
   return {.by_period = by_period, .goes_on = goes_on(by_period), .freezes_then = freezes_then};
 }
@@ -281,8 +266,8 @@ inline wish wish_of_note(u32 note) {
           .freezes_then = agent_freezes};
 }
 
-inline bool is_met(const wish& w, u64 name) {
-  return w.freezes_then != agent_freezes && state_of_agent.last.meets(w.goes_on, name);
+inline bool is_met(const wish& w) {
+  return w.freezes_then != agent_freezes && state_of_agent.last.meets(w.goes_on, w.mark());
 }
 
 /// Nothing is noted for who waits for an answer: he asks again.
@@ -299,7 +284,7 @@ inline bool may_begin_outside(outside_box& box) {
 inline bool may_begin(const wish& w) {
   auto& me = state_of_agent;
   if (w.outside != nullptr) return may_begin_outside(*w.outside);
-  if (is_met(w, mark_of(me.config.name))) return false;
+  if (is_met(w)) return false;
   if (w.by_period && !me.period.on()) return false;  // a tick from before it was cancelled
   return !w.waits || !me.hold.put_off(w.by_period ? hold::by_period : hold::by_request);
 }
@@ -314,19 +299,17 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
   auto outcome = looked;
   const bool looked_well = outcome.ok();  // a filter may know no timers
   if (looked_well) me.period.hold();
-  const auto attempt = [&] {
+  const auto attempt = [&]() -> result<void> {
     s.made_again = made_again;
     s.goes_on = w.goes_on;
+    s.name_mark = w.mark();
     // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
     constexpr u64 below = 128;
     const bool below_it = w.by_call || w.outside != nullptr;
     me.callbacks.note_place(s.thread, (below_it ? context.uc_mcontext.rsp
                                                  : reinterpret_cast<u64>(&context)) -
                                           below);
-    if (w.outside != nullptr && w.outside->name_length != 0)
-      use_name(s, {w.outside->name, w.outside->name_length});
-    else
-      choose_name(s);
+    CKPT_TRY(choose_name(s, w.name));
     return run_helper(s);
   };
   if (outcome.ok()) outcome = attempt();
@@ -338,6 +321,7 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     if (outcome.ok()) outcome = attempt();
   }
   if (looked_well) me.period.go_on();
+  settle_name(s, outcome.ok());
   if (!outcome.ok()) {
     me.last.failed();
     me.error.set(s.why.line());
@@ -362,8 +346,10 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
   } else if (me.config.verbose) {
     fixed_text<1600> line;
     line.append("checkpoint ").append(quoted{s.final_name.view()}).append(", ");
-    line.append(s.image_size).append(" bytes, ").append(ms).append(" ms");
-    say(line.view());
+    line.append(s.image_size).append(" bytes, ").append(ms).append(" ms, of which the program stood still ");
+    line.append(s.frozen_ns / 1'000'000).append(" ms");
+    note(line.view());
+    tell_trigger_taken(true, false);
   }
   if (!w.goes_on) sys::exit_group(0);
   me.error.clear();

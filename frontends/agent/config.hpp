@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/options/ignored.hpp"
+#include "ckpt/options/name_pattern.hpp"
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
 #include "ckpt/sys/calls.hpp"
@@ -28,23 +29,17 @@ struct injected {
 };
 /// The field that holds the LD_PRELOAD the user had; absent when there was none.
 inline constexpr std::string_view launch_preload = "preload";
-
-/// FILE and file://FILE are names of files; what other schemes mean, this version does not know.
-[[nodiscard]] constexpr bool has_other_scheme(std::string_view name) {
-  const auto colon = name.find("://");
-  if (colon == std::string_view::npos || name.starts_with("file://")) return false;
-  for (std::size_t i = 0; i < colon; ++i)
-    if (name[i] < 'a' || name[i] > 'z') return false;
-  return colon > 0;
-}
+/// The field for a name that every other goes before.
+inline constexpr std::string_view launch_default_name = "default-name";
 
 struct config {
-  fixed_text<name_capacity> name;  // absolute
+  fixed_text<name_capacity> name;  // a pattern, absolute once load() is over
   int signal = sys::abi::sig_tstp;
   bool continues = false;
   bool continues_given = false;
   u32 period_ms = 0;
   bool verbose = false;
+  bool quiet = false;  // what is not an error is not said
   bool try_seccomp = false;
   fixed_text<name_capacity> log;
   options::ignored_descriptors ignored;
@@ -52,11 +47,13 @@ struct config {
   /// False when the value means nothing; the default stays.
   bool set(options::id id, std::string_view value) {
     switch (id) {
-      case options::id::name:
-        if (value.empty() || value.size() > 1023 || has_other_scheme(value)) return false;
+      case options::id::name: {
+        fixed_text<256> why;
+        if (!options::may_be_name(value, why)) return false;
         name.clear();
         name.append(value);
         return true;
+      }
       case options::id::signal: {
         const auto parsed = options::parse_signal(value);
         if (parsed.ok()) signal = *parsed;
@@ -79,10 +76,17 @@ struct config {
         if (on.ok()) verbose = *on;
         return on.ok();
       }
+      case options::id::quiet: {
+        const auto on = options::parse_switch(value);
+        if (on.ok()) quiet = *on;
+        return on.ok();
+      }
       case options::id::log:
         log.clear();
         log.append(value);
-        return !log.truncated();
+        if (!log.truncated()) return true;
+        log.clear();
+        return false;
       case options::id::ignore_fd:
         return ignored.add(value);
       case options::id::seccomp:
@@ -93,21 +97,34 @@ struct config {
   }
 };
 
+/// "/directory/" of the process, or nothing when it cannot be told.
+template <std::size_t N>
+inline std::string_view directory_before(char (&room)[N]) {
+  const auto length = sys::getcwd(room, N - 1);  // with the null
+  if (!length.ok() || *length < 2 || room[0] != '/') return {};
+  u64 end = *length - 1;
+  if (end > 1) room[end++] = '/';
+  return {room, end};
+}
+
 /// An image's name without its scheme; relative to where the program is now.
 inline void make_absolute(fixed_text<name_capacity>& name) {
-  std::string_view given = name.view();
-  if (given.starts_with("file://")) given.remove_prefix(7);
+  const auto given = options::without_scheme(name.view());
   fixed_text<name_capacity> absolute;
-  if (!given.starts_with('/')) {
-    char directory[name_capacity];
-    const auto length = sys::getcwd(directory, sizeof directory);
-    if (length.ok() && *length > 1 && directory[0] == '/') {
-      absolute.append(std::string_view(directory, *length - 1));
-      if (*length > 2) absolute.append('/');
-    }
-  }
+  char directory[name_capacity + 1];
+  if (!given.starts_with('/')) options::append_literally(absolute, directory_before(directory));
   absolute.append(given);
   name = absolute;
+}
+
+/// The file for messages.
+inline void make_absolute_log(fixed_text<name_capacity>& log) {
+  if (log.empty() || log.view().starts_with('/')) return;
+  fixed_text<name_capacity> absolute;
+  char directory[name_capacity + 1];
+  absolute.append(directory_before(directory)).append(log.view());
+  log = absolute;
+  if (log.truncated()) log.clear();
 }
 
 }  // namespace ckpt::agent

@@ -26,8 +26,10 @@ inline void fill_old(ckptconfig& old) {
 inline result<void> check_signal(unsigned signal, report& why) {
   if (signal > sys::abi::signal_count)
     return why.refuse("there is no signal ", signal, " (signal(7); 0 for none)");
-  if (signal == sys::abi::sig_kill || signal == sys::abi::sig_stop)
-    return why.refuse("no program can handle signal ", signal, "; choose another one");
+  fixed_text<16> number;
+  number.append(signal);
+  if (!options::parse_signal(number.view()).ok())
+    return why.refuse("signal ", signal, " ", options::why_no_trigger);
   return {};
 }
 

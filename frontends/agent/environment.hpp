@@ -7,6 +7,7 @@
 #include "ckpt/base/text.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/text_file.hpp"
+#include "ckpt/state/memory_layout.hpp"
 #include "ckpt/sys/file.hpp"
 
 namespace ckpt::agent {
@@ -69,5 +70,28 @@ class initial_stack {
   char** envp_ = nullptr;
   const u64* auxv_ = nullptr;
 };
+
+/// Moves the end of what /proc/self/environ shows before strings that have been taken away, when they
+/// are its last. Not every kernel lets it be moved; then zeroes are shown.
+inline void cut_environment(range first, range second) {
+  char text[1024];
+  const auto content = read_text("/proc/self/stat", text);
+  if (!content.ok()) return;
+  const auto stat = proc::parse_stat(*content);
+  if (!stat.ok() || stat->start_code == 0) return;
+  u64 end = stat->env_end;
+  for (int i = 0; i < 2; ++i)
+    for (const range r : {first, second})
+      if (!r.empty() && r.end == end && r.begin >= stat->env_start) end = r.begin;
+  if (end == stat->env_end) return;
+  state::memory_layout m{};
+  m.start_code = stat->start_code, m.end_code = stat->end_code;
+  m.start_data = stat->start_data, m.end_data = stat->end_data;
+  m.start_brk = stat->start_brk, m.brk = sys::brk(0);
+  m.start_stack = stat->start_stack;
+  m.arg_start = stat->arg_start, m.arg_end = stat->arg_end;
+  m.env_start = stat->env_start, m.env_end = end;
+  (void)state::restore_memory_layout(m, {});
+}
 
 }  // namespace ckpt::agent

@@ -16,6 +16,7 @@
 #include "environment.hpp"
 #include "image_file.hpp"
 #include "image_head.hpp"
+#include "image_name.hpp"
 #include "thread_report.hpp"
 #include "threaded_hasher.hpp"
 
@@ -34,6 +35,7 @@ class helper {
     program_ = sys::unique_fd(sys::pidfd_open(s_.program, 0).value_or(-1));
     const bool alive = s_.turn.wait_for(phase::freezing, [&] { return program_alive(); });
     if (!alive) return;
+    const i64 began = state::nanoseconds_of(sys::abi::clock_monotonic);
     const auto frozen = freeze();
     s_.good = frozen.ok();
     s_.turn.set(phase::self_capture);
@@ -45,6 +47,7 @@ class helper {
     }
     const bool ends = s_.good && !s_.goes_on;
     if (!ends) threads_.release();
+    s_.frozen_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic) - began);
     s_.turn.set(phase::done);
     // Threads that were let go would run on until the one that waits for us ends the process.
     if (ends) wait_for_end();
@@ -371,6 +374,7 @@ class helper {
       const u64 now = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_realtime));
       std::memcpy(&h.id, &now, sizeof now);
     }
+    image::sign(h, writer_identity(s_));
     h.metadata_checksum = format::checksum(s_.metadata.view());
     h.agent_entry = reinterpret_cast<u64>(&agent_resume);
     h.agent_stack = reinterpret_cast<u64>(agent_trigger_stack_end);
@@ -412,7 +416,10 @@ class helper {
     const auto table_room = CKPT_TRY(s_.arena.take(header.table_size + page_size));
     const std::span table(reinterpret_cast<wire::le<u64>*>(table_room.data()),
                           header.table_size / sizeof(u64));
-    sys::unique_fd fd(CKPT_TRY(create_temporary(s_)));
+    sys::unique_fd fd(CKPT_TRY(claim_name(s_)));
+    // Before the memory is read: a restart knows them.
+    state_of_agent.naming.image = header.id;
+    state_of_agent.naming.number = s_.number;
     image::linux_gather kernel;
     const auto watch = [this]() -> result<void> {
       if (program_alive()) return {};

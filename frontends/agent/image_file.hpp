@@ -18,7 +18,8 @@ inline void name_temporary(session& s) {
   const auto base = whole.substr(directory.size());
   s.temporary_name.clear();
   s.temporary_name.append(directory).append('.');
-  if (base.size() > 200)
+  // Some file systems take 143 characters and no more.
+  if (base.size() > 120)
     s.temporary_name.append(hex{format::checksum(bytes_of_text(base))});
   else
     s.temporary_name.append(base);
@@ -76,7 +77,7 @@ inline void remove_temporary(session& s) {
 }
 
 /// The lock says that somebody is writing: it dies with its holder, so a file that can be locked
-/// was left by a dead one.
+/// was left by a dead one. errc::again when another checkpoint is writing under this name.
 // Context: helper
 inline result<int> create_temporary(session& s) {
   constexpr int flags = sys::abi::o_wronly | sys::abi::o_creat | sys::abi::o_excl |
@@ -85,9 +86,6 @@ inline result<int> create_temporary(session& s) {
   const auto refuse = [&](errc error) {
     return s.why.explain(error, "cannot create ", quoted{s.temporary_name.view()});
   };
-  const auto in_use = [&] {
-    return s.why.refuse("another checkpoint is writing ", quoted{s.final_name.view()});
-  };
   auto made = result<int>(errc::exists);
   for (int tries = 0; tries < 2 && !made.ok(); ++tries) {
     // Before the call: whoever survives looks, wherever this one ends.
@@ -95,9 +93,10 @@ inline result<int> create_temporary(session& s) {
     made = sys::openat(sys::abi::at_fdcwd, name, flags, 0700);
     if (made.ok()) break;
     s.temporary_exists = false;
-    if (made.error() != errc::exists || tries != 0) return refuse(made.error());
+    if (made.error() != errc::exists) return refuse(made.error());
+    if (tries != 0) return errc::again;  // swept, and somebody was faster
     if (auto r = sweep_temporary(s); !r.ok())
-      return r.error() == errc::again ? in_use() : refuse(r.error());
+      return r.error() == errc::again ? r.error() : refuse(r.error());
   }
   sys::unique_fd file(*made);
   const auto locked = sys::flock(file.get(), sys::abi::lock_ex | sys::abi::lock_nb);
@@ -105,7 +104,7 @@ inline result<int> create_temporary(session& s) {
   // Another one may have found it before it was locked, and taken it for a dead one's.
   if ((!locked.ok() && locked.error() == errc::again) || (named.ok() && !*named)) {
     s.temporary_exists = false;
-    return in_use();
+    return errc::again;
   }
   const auto private_to_owner = sys::fchmod(file.get(), 0700);
   if (!named.ok() || !private_to_owner.ok()) {

@@ -9,46 +9,65 @@
 #include "environment.hpp"
 #include "other_agent.hpp"
 #include "outside.hpp"
+#include "trigger_watch.hpp"
 
 namespace ckpt::agent {
 
-inline void complain_of_length(std::string_view variable, u64 length) {
-  fixed_text<256> line;
-  line.append(variable).append(" has ").append(length);
-  line.append(" characters; a name may have 1023, so it is ignored");
-  say(line.view());
-}
-inline void complain(std::string_view variable, std::string_view value, std::string_view meaning) {
+inline void complain(std::string_view variable, std::string_view value, std::string_view why) {
   fixed_text<1024> line;
-  line.append(variable).append('=').append(quoted{value.substr(0, 200)});
-  line.append(" means nothing and is ignored (").append(meaning).append(')');
-  say(line.view());
+  line.append(variable);
+  if (value.size() <= 200) line.append('=').append(quoted{value});
+  line.append(' ').append(why);
+  note(line.view());
 }
+
+inline void complain(const options::option& o, std::string_view value) {
+  fixed_text<600> why;
+  if (o.id == options::id::signal && options::parse_signal(value).error() == errc::access)
+    why.append(options::why_no_trigger).append("; it is ignored");
+  else if (o.id == options::id::name && !options::may_be_name(value, why))
+    why.append(", so it is ignored");
+  else
+    why.append("means nothing and is ignored (").append(o.meaning).append(')');
+  complain(o.variable, value, why.view());
+}
+
+/// Which options the command line has given: they win.
+struct given_options {
+  u64 ids = 0;
+  void add(options::id id) { ids |= u64{1} << static_cast<unsigned>(id); }
+  void add(given_options others) { ids |= others.ids; }
+  [[nodiscard]] bool has(options::id id) const { return (ids >> static_cast<unsigned>(id) & 1) != 0; }
+};
 
 /// "once per process tree under an inherited LD_PRELOAD": the value is taken out of what children
 /// inherit, by emptying it where it stands.
-inline void read_variables(const initial_stack& stack) {
-  for (const auto& o : options::table) {
-    if ((o.readers & options::agent) == 0 || o.variable.empty()) continue;
-    char* value = stack.variable(o.variable);
-    if (value == nullptr || *value == '\0') continue;
-    if (state_of_agent.config.set(o.id, value)) continue;
-    if (const std::string_view text(value); o.id == options::id::name && text.size() > 1023)
-      complain_of_length(o.variable, text.size());
-    else
-      complain(o.variable, text, o.meaning);
-    *value = '\0';
-  }
+inline void read_variables(const initial_stack& stack, given_options given) {
+  const auto read = [&](bool first) {
+    for (const auto& o : options::table) {
+      if ((o.readers & options::agent) == 0 || o.variable.empty() || given.has(o.id)) continue;
+      // It decides about what is said of the others.
+      if ((o.id == options::id::quiet) != first) continue;
+      char* value = stack.variable(o.variable);
+      if (value == nullptr || *value == '\0') continue;
+      if (state_of_agent.config.set(o.id, value)) continue;
+      complain(o, value);
+      *value = '\0';
+    }
+  };
+  read(true);
+  read(false);
 }
 
-struct users_preload {
-  std::string_view value;
-  bool there = false;
+struct command_options {
+  std::string_view preload;  // the user's
+  bool preload_there = false;
+  given_options given;
 };
 
 /// The ckpt command's own options.
-inline users_preload read_options(std::string_view rest) {
-  users_preload preload;
+inline command_options read_options(std::string_view rest) {
+  command_options found;
   while (!rest.empty()) {
     const auto end = rest.find(launch_separator);
     const auto field = rest.substr(0, end);
@@ -57,27 +76,44 @@ inline users_preload read_options(std::string_view rest) {
     if (equals == std::string_view::npos) continue;
     const auto key = field.substr(0, equals);
     const auto value = field.substr(equals + 1);
-    if (key == launch_preload) preload = {value, true};
+    if (key == launch_preload) {
+      found.preload = value;
+      found.preload_there = true;
+    }
+    if (key == launch_default_name && !found.given.has(options::id::name))
+      (void)state_of_agent.config.set(options::id::name, value);
     for (const auto& o : options::table)
-      if (o.long_name == key) (void)state_of_agent.config.set(o.id, value);
+      if (o.long_name == key && state_of_agent.config.set(o.id, value)) found.given.add(o.id);
   }
-  return preload;
+  return found;
 }
 
-/// Reads the command's options and takes its traces away, so that children see the environment the
-/// user had.
-inline void read_launch(const initial_stack& stack) {
+/// Reads the command's options and takes its traces away, so that the program and its children see
+/// the environment the user had, /proc/self/environ included where the kernel lets its end be moved.
+inline given_options read_launch(const initial_stack& stack) {
   char* launch = stack.variable(launch_variable);
-  if (launch == nullptr) return;
-  const auto preload = read_options(launch);
-  if (char* now = stack.variable("LD_PRELOAD"); preload.there && now != nullptr) {
-    // Ours stood before the user's, so the user's fits.
-    std::memcpy(now, preload.value.data(), preload.value.size());
-    now[preload.value.size()] = '\0';
-  } else {
-    stack.remove("LD_PRELOAD");
+  if (launch == nullptr) return {};
+  const auto found = read_options(launch);
+  const auto end_of_launch = reinterpret_cast<u64>(launch) + std::string_view(launch).size() + 1;
+  const range own{reinterpret_cast<u64>(launch) - launch_variable.size() - 1, end_of_launch};
+  range preload{};
+  if (char* now = stack.variable("LD_PRELOAD"); now != nullptr) {
+    const auto length = std::string_view(now).size();
+    if (found.preload_there) {
+      // Ours stood before the user's, so the user's fits.
+      std::memcpy(now, found.preload.data(), found.preload.size());
+      std::memset(now + found.preload.size(), 0, length - found.preload.size());
+    } else {
+      constexpr std::string_view name = "LD_PRELOAD=";
+      preload = {reinterpret_cast<u64>(now) - name.size(), reinterpret_cast<u64>(now) + length + 1};
+      stack.remove("LD_PRELOAD");
+      std::memset(reinterpret_cast<char*>(preload.begin), 0, preload.length());
+    }
   }
   stack.remove(launch_variable);
+  std::memset(reinterpret_cast<char*>(own.begin), 0, own.length());
+  cut_environment(own, preload);
+  return found.given;
 }
 
 inline void default_name(const initial_stack& stack) {
@@ -88,10 +124,10 @@ inline void default_name(const initial_stack& stack) {
     std::string_view program = size.ok() ? std::string_view(link, *size) : stack.argument(0);
     // A script's name says more than its interpreter's, but the old command took the program's.
     if (const auto invoked = stack.argument(0); !invoked.empty()) program = invoked;
-    if (const auto slash = program.rfind('/'); slash != std::string_view::npos)
-      program.remove_prefix(slash + 1);
+    program = options::base_of(program);
     if (program.empty()) program = "program";
-    name.append(program).append(".ckpt");
+    options::append_literally(name, program);
+    name.append(".ckpt");
   }
   make_absolute(name);
 }
@@ -106,19 +142,21 @@ inline void load(injected* given) {
     return;
   }
   begin_with_defaults(me.config);
-  read_variables(*stack);
-  take_over([](std::string_view options) { (void)read_options(options); });
-  if (given == nullptr)
-    read_launch(*stack);
-  else
-    (void)read_options({reinterpret_cast<const char*>(given->options), given->options_length});
+  given_options options;
+  take_over([&](std::string_view text) { options.add(read_options(text).given); });
+  options.add(given == nullptr ? read_launch(*stack)
+                               : read_options({reinterpret_cast<const char*>(given->options),
+                                               given->options_length})
+                                     .given);
+  read_variables(*stack, options);
   me.name_of_call.remember_start();
   default_name(*stack);
-  make_absolute(me.config.log);
+  make_absolute_log(me.config.log);
   me.home = sys::getpid();
   open_outside_box();
   forget_on_fork();
   draw_instance();
+  tell_trigger_at_load();
   if (const int signal = signal_for(me.config.signal, me.config.period_ms); signal != 0) {
     (void)me.trigger.install(signal);
     if (me.config.period_ms != 0) me.period.start(signal, me.config.period_ms);

@@ -62,6 +62,7 @@ inline u64 retire(char* room, u64 size) {
   add(options::id::period, u64{c.period_ms});
   if (c.continues_given) add(options::id::continues, u64{c.continues ? 1u : 0u});
   if (c.verbose) add(options::id::verbose, u64{1});
+  if (c.quiet) add(options::id::quiet, u64{1});
   const auto view = text.view();
   if (text.truncated() || view.size() > size) return 0;
   std::memcpy(room, view.data(), view.size());

@@ -33,12 +33,18 @@ class period {
   // Context: signal handler
   void hold() {
     const sys::abi::itimerspec stopped{};
+    held_since_ = now();
     left_ = {};
     if (is_ours()) (void)sys::invoke(__NR_timer_settime, timer_, 0, &stopped, &left_);
   }
+  /// The program has at least as long for itself as the checkpoint has taken, so that one with a
+  /// short period comes along.
   // Context: signal handler
   void go_on() {
-    go_on(left_.it_value.tv_sec == 0 && left_.it_value.tv_nsec == 0 ? whole() : left_.it_value);
+    const i64 left = nanoseconds(left_.it_value);
+    const i64 fair = now() - held_since_;
+    const i64 first = left == 0 ? nanoseconds(whole()) : left;
+    go_on(span(first > fair ? first : fair));
   }
   /// `process` is the number that the program had.
   // Context: agent, in restored memory: timers do not survive in the kernel
@@ -55,9 +61,17 @@ class period {
   [[nodiscard]] bool on() const { return milliseconds_ != 0; }
 
  private:
+  static constexpr i64 second = 1'000'000'000;
+  static i64 nanoseconds(const sys::abi::timespec& t) { return t.tv_sec * second + t.tv_nsec; }
+  static sys::abi::timespec span(i64 ns) { return {ns / second, ns % second}; }
+  static i64 now() {
+    sys::abi::timespec t{};
+    (void)sys::clock_gettime(sys::abi::clock_monotonic, t);
+    return nanoseconds(t);
+  }
   /// A forked child has no timers, and another one may have the number.
   [[nodiscard]] bool is_ours() const { return timer_ >= 0 && owner_ == sys::getpid(); }
-  void start(int signal, u32 milliseconds, bool now) {
+  void start(int signal, u32 milliseconds, bool at_once) {
     struct {
       u64 value = cookie;
       i32 signal = 0;
@@ -75,7 +89,7 @@ class period {
       timer_ = -1;
       return;
     }
-    if (now) go_on(whole());
+    if (at_once) go_on(whole());
   }
   [[nodiscard]] sys::abi::timespec whole() const {
     return {milliseconds_ / 1000, i64{milliseconds_ % 1000} * 1'000'000};
@@ -90,6 +104,7 @@ class period {
   int signal_ = 0;
   u32 milliseconds_ = 0;
   sys::abi::itimerspec left_{};  // while it is held
+  i64 held_since_ = 0;
 };
 
 }  // namespace ckpt::agent

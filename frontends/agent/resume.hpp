@@ -11,6 +11,7 @@
 #include "regions.hpp"
 #include "restore_threads.hpp"
 #include "taken_handover.hpp"
+#include "trigger_watch.hpp"
 
 namespace ckpt::agent {
 
@@ -129,10 +130,10 @@ inline void resume(const image::handover& given) {
   regions_of_agent.move_to(me.home);
   descriptors_of_agent.forget();
   me.child_told = false;
+  me.outside = h.outside;
   ++me.generation;
   open_outside_box();
   me.last.was_restarted();
-  me.name_of_call.put_back(me.config.name);
   draw_instance();
 
   state::reset_actions();
@@ -202,6 +203,7 @@ inline void resume(const image::handover& given) {
   });
   threads.finish_leader();
   me.frames = threads.frames();
+  tell_trigger_after_restart(h.verbose != 0, metadata);
 
   // Last words from the window, then it goes.
   const range window = h.window;

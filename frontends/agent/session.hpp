@@ -86,10 +86,17 @@ struct session {
   u64 pending = 0;  // the signals that the helper has seen waiting
   bool good = false;
   fixed_text<4200> final_name;
+  u64 name_mark = 0;  // of what the checkpoint was asked to be called
+  u64 base_size = 0;  // of it, without what has been added because the name belongs to another
+  u64 number = 0;     // the checkpoint's
+  wire::blob<16> image_before{};
+  bool name_given = false;  // for this checkpoint only
+  bool displaced = false;   // the name belongs to another, found just now
   fixed_text<4200> temporary_name;
   bool temporary_exists = false;
   u64 image_size = 0;
   u64 started_ns = 0;
+  u64 frozen_ns = 0;  // how long the program has stood still, by then
 
   [[nodiscard]] bool helper_alive() const { return __atomic_load_n(&helper, __ATOMIC_ACQUIRE) != 0; }
 };

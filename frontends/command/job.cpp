@@ -83,24 +83,34 @@ class job {
     if (named.name.empty()) {
       const char* variable = std::getenv("CKPT_NAME");
       if (variable == nullptr || !named.set(options::id::name, variable)) {
-        const std::string_view typed = command_[0];
         named.name.clear();
-        named.name.append(typed.substr(typed.rfind('/') + 1)).append(".ckpt");
+        options::append_literally(named.name, options::base_of(command_[0]));
+        named.name.append(".ckpt");
       }
     }
     agent::make_absolute(named.name);
-    image_ = named.name.view();
+    pattern_ = named.name.view();
+    if (!stands_for_several(pattern_)) {
+      fixed_text<agent::name_capacity> name;
+      (void)options::expand_name(pattern_, {}, name);
+      image_ = name.view();
+    }
     if (!given_.resume) return true;
     if (named.name.truncated()) {
       say("the name of the image is too long");
       return false;
     }
-    if (image_.substr(image_.rfind('/') + 1).find('%') != std::string::npos) {
-      say("--resume needs one name for all its runs, and ", quoted{image_},
+    if (stands_for_several(pattern_)) {
+      say("--resume needs one name for all its runs, and ", quoted{pattern_},
           " has a % in it; give another one with -n");
       return false;
     }
     return true;
+  }
+  static bool stands_for_several(std::string_view pattern) {
+    for (std::size_t i = 0; i + 1 < pattern.size(); ++i)
+      if (pattern[i] == '%' && pattern[++i] != '%') return true;
+    return false;
   }
 
   bool take_lock() {
@@ -323,7 +333,7 @@ class job {
     ends_ = what == on_signal::checkpoint_and_exit;
     hijack::outside_wish wish;
     wish.goes_on = !ends_;
-    if (given_.resume) wish.name = image_;
+    if (given_.resume) wish.name = pattern_;
     report why;
     // The agent may not be there yet, and a stop of the terminal's may be on its way.
     constexpr milliseconds to_load{10'000};
@@ -478,7 +488,8 @@ class job {
   const agent::config& config_;
   char** command_;
   std::string program_;  // as messages name it
-  std::string image_;    // absolute
+  std::string pattern_;  // of the name, absolute
+  std::string image_;    // its name, if it is the same each time
   on_signal on_[sys::abi::signal_count + 1];
   job_lock lock_;
   job_witness witness_;

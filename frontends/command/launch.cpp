@@ -163,17 +163,12 @@ int launch(const settings& options, char** command_line) {
     if (!launch_value.empty()) launch_value += agent::launch_separator;
     launch_value.append(key).append("=").append(value);
   };
-  bool named = std::getenv("CKPT_NAME") != nullptr;
-  for (const auto& [key, value] : options) {
-    add(key, value);
-    named = named || key == "name";
-  }
-  if (!named) {
-    // The program that was typed, which for a script is not what the kernel runs.
-    const std::string_view typed = command_line[0];
-    std::string name(typed.substr(typed.rfind('/') + 1));
-    add("name", name += ".ckpt");
-  }
+  for (const auto& [key, value] : options) add(key, value);
+  // The program that was typed, which for a script is not what the kernel runs.
+  const std::string_view typed = command_line[0];
+  std::string name;
+  for (const char c : ckpt::options::base_of(typed)) name.append(c == '%' ? 2 : 1, c);
+  add(agent::launch_default_name, name += ".ckpt");
   int unprepared = 0;
   switch (road_into(program)) {
     case road::preload: unprepared = prepare_preload(library, std::move(launch_value)); break;

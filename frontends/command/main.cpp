@@ -31,6 +31,10 @@ constexpr int own_failure = 125;
 [[noreturn]] void bad_value(const options::option& o, std::string_view value) {
   fixed_text<1024> shown;
   shown.append(quoted{value});
+  if (o.id == options::id::signal && options::parse_signal(value).error() == errc::access) {
+    std::fprintf(stderr, "ckpt: --signal %s %s\n", shown.c_str(), options::why_no_trigger.data());
+    std::exit(own_failure);
+  }
   std::fprintf(stderr, "ckpt: --%.*s %.*s means nothing (%.*s)\n",
                static_cast<int>(o.long_name.size()), o.long_name.data(),
                static_cast<int>(shown.view().size()), shown.view().data(),
@@ -73,15 +77,11 @@ int main(int argc, char** argv) {
         return 0;
       }
       const std::string_view value = o.argument.empty() ? "1" : optarg;
-      if (o.id == options::id::name && (value.empty() || value.size() > 1023)) {
-        std::fprintf(stderr, "ckpt: NAME has %zu characters; it may have 1 to 1023\n", value.size());
-        return own_failure;
-      }
-      if (o.id == options::id::name && agent::has_other_scheme(value)) {
-        fixed_text<1200> shown;
-        shown.append(quoted{value});
-        std::fprintf(stderr, "ckpt: %s: images go to files only; give FILE or file://FILE\n",
-                     shown.c_str());
+      if (fixed_text<256> why; o.id == options::id::name && !options::may_be_name(value, why)) {
+        fixed_text<600> shown;
+        if (!value.empty()) shown.append(' ').append(quoted{value.substr(0, 80)});
+        if (value.size() > 80) shown.append("...");
+        std::fprintf(stderr, "ckpt: the name%s %s\n", shown.c_str(), why.c_str());
         return own_failure;
       }
       const auto own = command::take_job_option(job, o.id, value);

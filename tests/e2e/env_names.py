@@ -216,6 +216,15 @@ def preload_view(setup):
         got = setup.run([setup.ckpt, "-n", "x.ckpt", "-a", "USR2", *python, show], cwd, env=env)
         if bare != got:
             raise harness.Failure(f"the program sees {got!r} instead of {bare!r}")
+        # What the kernel shows, too: exactly, or with zeroes where the user's own value was longer.
+        raw = "import sys; sys.stdout.write(open('/proc/self/environ').read())"
+        bare = setup.run([*python, raw], cwd, env=env)
+        got = setup.run([setup.ckpt, "-n", "x.ckpt", "-a", "USR2", *python, raw], cwd, env=env)
+        if env:
+            bare, got = ((status, sorted(filter(None, out.split("\0"))), err)
+                         for status, out, err in (bare, got))
+        if bare != got:
+            raise harness.Failure(f"/proc/self/environ: {got!r} instead of {bare!r}")
         command = ["/bin/sh", "-c", "echo \"<$LD_PRELOAD>\"; env | grep -c CKPT"]
         bare = setup.run(command, cwd, env=env)
         got = setup.run([setup.ckpt, *command], cwd, env=env)
@@ -237,6 +246,48 @@ def preload_view(setup):
                                  env={"LD_PRELOAD": str(setup.library)})
     if status or err or "libckpt" not in out or f"<{setup.library}>" not in out:
         raise harness.Failure(f"LD_PRELOAD of the user's: {status} {err!r} …{out[-200:]!r}")
+
+
+SPAWNERS = {
+    "fork and exec": "import os\npid = os.fork()\nif pid == 0: os.execv(A[0], A)\nos.waitpid(pid, 0)",
+    "posix_spawn": "import os\nos.waitpid(os.posix_spawn(A[0], A, os.environ), 0)",
+    "vfork": "import subprocess\nsubprocess.run(A, close_fds=False)",
+    "an emptied environment": "import os\nos.environ.clear()\npid = os.fork()\n"
+                              "if pid == 0: os.execv(A[0], A)\nos.waitpid(pid, 0)",
+    "no environment": "import subprocess\nsubprocess.run(A, env={})",
+}
+
+
+def started(setup):
+    """What a program starts has the agent when LD_PRELOAD has brought it, and not when ckpt has."""
+    cwd = setup.directory("work")
+    look = "/bin/grep -q libckpt /proc/self/maps && echo with || echo without"
+    (cwd / "Makefile").write_text("all: a b c d\na b c d:\n\t@" + look + "\n")
+    commands = {name: ["/usr/bin/python3", "-I", "-c", f"A = ['/bin/sh', '-c', {look!r}]\n{text}"]
+                for name, text in SPAWNERS.items()}
+    commands["a pipeline"] = ["/bin/sh", "-c", f"true | {{ {look}; }} | cat; ({look}); {look} & wait"]
+    commands["env -i"] = ["/usr/bin/env", "-i", "/bin/sh", "-c", look]
+    if os.path.exists("/usr/bin/make"):
+        commands["make -j"] = ["/usr/bin/make", "-s", "-j4", "-f", "Makefile"]
+    huge = {f"HUGE{i}": "x" * 100_000 for i in range(12)}
+    for name, command in commands.items():
+        for env in ({}, huge):
+            status, out, err = setup.run([setup.ckpt, *command], cwd, env=env)
+            if status or err or set(out.split()) != {"without"}:
+                raise harness.Failure(f"{name} under ckpt: {status} {out!r} {err!r}")
+            status, out, err = setup.run(command, cwd, env={"LD_PRELOAD": str(setup.library), **env})
+            has = "without" if name in ("an emptied environment", "no environment", "env -i") else "with"
+            if status or err or set(out.split()) != {has}:
+                raise harness.Failure(f"{name} under LD_PRELOAD: {status} {out!r} {err!r}")
+    # One that takes no library runs as ever.
+    for child in ("static_brk", "static_identity"):
+        if setup.victims and (setup.victims / child).exists():
+            copy = setup.victim(child, cwd)
+            (cwd / "stop").touch()
+            status, out, err = setup.run(["/bin/sh", "-c", f"{copy} stop; echo $?"], cwd,
+                                         env={"LD_PRELOAD": str(setup.library)})
+            if status or err or not out.endswith("0\n"):
+                raise harness.Failure(f"a static child: {status} {out!r} {err!r}")
 
 
 def empty_and_odd(setup):
@@ -273,7 +324,7 @@ def body(setup):
         ("names", names), ("signals", signals), ("continue", continues), ("periods", periods),
         ("a period and a sleep", sleeping_period), ("bad values", bad_values),
         ("one line for a tree", once_per_tree), ("the course's way", course),
-        ("LD_PRELOAD", preload_view), ("odd environments", empty_and_odd),
+        ("LD_PRELOAD", preload_view), ("what it starts", started), ("odd environments", empty_and_odd),
         ("a handler of the program's", own_handler))])
 
 

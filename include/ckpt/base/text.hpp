@@ -77,7 +77,10 @@ class fixed_text {
  public:
   constexpr fixed_text() = default;
 
-  constexpr void clear() { size_ = 0; }
+  constexpr void clear() {
+    size_ = 0;
+    truncated_ = false;
+  }
   [[nodiscard]] constexpr std::string_view view() const { return {data_, size_}; }
   [[nodiscard]] constexpr bool truncated() const { return truncated_; }
   [[nodiscard]] constexpr bool empty() const { return size_ == 0; }

@@ -61,7 +61,11 @@ struct file_header {
   wire::le<u64> agent_entry;
   wire::le<u64> agent_stack;
   wire::le<u64> restarter_checksum;
-  wire::reserved<24> reserved;
+  wire::le<u32> writer_boot;
+  wire::le<u32> writer_host;
+  wire::le<u32> writer_view;
+  wire::le<i32> writer_pid;
+  wire::le<u64> writer_start;
   wire::le<u64> header_checksum;
 };
 
@@ -79,13 +83,14 @@ BOOST_HANA_ADAPT_STRUCT(ckpt::format::file_header, signature, major, minor, head
                         page_shift, features, id, image_size, window_address, window_size,
                         metadata_offset, metadata_size, metadata_checksum, data_offset, data_size,
                         table_offset, table_size, block_size, agent_entry, agent_stack,
-                        restarter_checksum, reserved, header_checksum);
+                        restarter_checksum, writer_boot, writer_host, writer_view, writer_pid,
+                        writer_start, header_checksum);
 BOOST_HANA_ADAPT_STRUCT(ckpt::format::trailer, signature, id, image_size, table_checksum,
                         trailer_checksum);
 
 namespace ckpt::wire {
 template <>
-inline constexpr auto describe<format::file_header> = description<24>{
+inline constexpr auto describe<format::file_header> = description<28>{
     "file_header",
     "At file offset 512. Every offset is from the start of the file, every size in bytes.",
     {"89 63 6b 70 74 0d 0a 1a", "a reader refuses another major version",
@@ -101,7 +106,11 @@ inline constexpr auto describe<format::file_header> = description<24>{
      "8 bytes for each block, the last block may be short", "bytes of data each checksum covers",
      "address in the restored program where the agent goes on",
      "top of the stack the agent goes on with",
-     "XXH3-64 of the file before metadata_offset, without this structure", "zero",
+     "XXH3-64 of the file before metadata_offset, without this structure",
+     "whose image it is, for who would overwrite it: low half of XXH3-64 of the kernel's boot_id",
+     "likewise of uname -n", "number of the device that its /proc is (stat st_dev)",
+     "its process number there; 0 when it is not known",
+     "when it began, in clock ticks of CLOCK_BOOTTIME outside of any time namespace",
      "XXH3-64 of this structure with this field zero"}};
 template <>
 inline constexpr auto describe<format::trailer> = description<5>{

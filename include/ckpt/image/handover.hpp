@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ckpt/base/range.hpp"
+#include "ckpt/image/owner.hpp"
 #include "ckpt/state/files/policy.hpp"
 
 namespace ckpt::image {
@@ -35,6 +36,8 @@ struct handover {
   /// The capabilities (capabilities(7), permitted) that whoever restarts had before such a
   /// namespace gave more: the program may get back none but these.
   u64 capabilities;
+  /// Of the stand-in, when the program is in a PID namespace behind it; otherwise its pid is 0.
+  process_identity outside;
 };
 
 /// The agent's entry, on its own stack, with interrupts of every kind blocked. Does not return.

@@ -15,6 +15,10 @@ inline constexpr std::string_view signal_names[] = {
 inline constexpr int first_real_time = 34;
 inline constexpr int last_real_time = 64;
 
+/// Said of what parse_signal has errc::access for.
+inline constexpr std::string_view why_no_trigger =
+    "cannot ask for a checkpoint: no program can handle it, or it tells of a fault; choose another one";
+
 /// 0 is "no signal". errc::invalid for what is no signal, errc::access for one that no program can
 /// handle or that the kernel raises for faults.
 [[nodiscard]] constexpr result<int> parse_signal(std::string_view text) {
@@ -27,7 +31,11 @@ inline constexpr int last_real_time = 64;
     return true;
   };
   const auto usable = [](int signal) -> result<int> {
-    if (signal == 9 || signal == 19) return errc::access;
+    constexpr u64 unusable = u64{1} << 4 | u64{1} << 5 | u64{1} << 7 | u64{1} << 8 | u64{1} << 9 |
+                             u64{1} << 11 | u64{1} << 19;  // ILL TRAP BUS FPE KILL SEGV STOP
+    if (signal < 32 && (unusable >> signal & 1) != 0) return errc::access;
+    // The C library keeps these to itself.
+    if (signal >= 32 && signal < first_real_time) return errc::invalid;
     return signal;
   };
   if (const auto number = parse_number(text); number.ok()) {

@@ -18,6 +18,7 @@ enum class id : u8 {
   files,
   identity,
   verbose,
+  quiet,
   log,
   seccomp,
   ignore_fd,
@@ -49,7 +50,8 @@ struct option {
 
 inline constexpr option table[] = {
     {id::name, "name", 'n', "NAME", "CKPT_NAME", command | agent,
-     "write the image to NAME (default: PROGRAM.ckpt in the current directory)",
+     "write the image to NAME, in which %p is the process number, %n the checkpoint's, %t the time, "
+     "%h the host (default: PROGRAM.ckpt in the current directory)",
      "the image's name (default: PROGRAM.ckpt)"},
     {id::continues, "continue", 'c', "", "CKPT_CONTINUE", command | agent,
      "go on after a checkpoint instead of ending with status 0",
@@ -81,6 +83,9 @@ inline constexpr option table[] = {
     {id::verbose, "verbose", 'v', "", "CKPT_VERBOSE", command | agent | restart,
      "say what is done",
      "say what is done"},
+    {id::quiet, "quiet", 'q', "", "CKPT_QUIET", command | agent,
+     "say nothing but errors: what could not be done",
+     "say nothing but errors"},
     {id::pid, "pid", 'p', "PID", "", command,
      "no program is started: the process PID, which has the agent already, is meant",
      "a process that has ckpt in it"},
