@@ -274,7 +274,8 @@ inline bool is_met(const wish& w, u64 name) {
   return w.freezes_then != agent_freezes && state_of_agent.last.meets(w.goes_on, name);
 }
 
-/// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put off.
+/// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put
+/// off.
 // Context: triggering thread, with the agent's lock
 inline bool may_begin(const wish& w) {
   auto& me = state_of_agent;
@@ -298,9 +299,8 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     s.goes_on = w.goes_on;
     // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
     constexpr u64 below = 128;
-    me.callbacks.note_place(s.thread, (w.by_call ? context.uc_mcontext.rsp
-                                                 : reinterpret_cast<u64>(&context)) -
-                                          below);
+    me.callbacks.note_place(
+        s.thread, (w.by_call ? context.uc_mcontext.rsp : reinterpret_cast<u64>(&context)) - below);
     choose_name(s);
     return run_helper(s);
   };

@@ -84,17 +84,17 @@ inline void restore_timers(bytes metadata, const threads_restore& threads) {
 inline result<void> restore_signals(bytes metadata, const threads_restore& threads) {
   const i32 saved_pid = image::first<state::process>(metadata).pid;
   state::posix_timer found{};
-  return queue_signals(
-      metadata, 0, saved_pid, state_of_agent.home, sys::gettid(),
-      [&](i32 id) -> const state::posix_timer* {
-        bool have = false;
-        image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
-          if (saved.id != id) return;
-          found = present_timer(metadata, threads, saved);
-          have = true;
-        });
-        return have ? &found : nullptr;
-      });
+  return queue_signals(metadata, 0, saved_pid, state_of_agent.home, sys::gettid(),
+                       [&](i32 id) -> const state::posix_timer* {
+                         bool have = false;
+                         image::for_each<state::posix_timer>(
+                             metadata, [&](const state::posix_timer& saved, bytes) {
+                               if (saved.id != id) return;
+                               found = present_timer(metadata, threads, saved);
+                               have = true;
+                             });
+                         return have ? &found : nullptr;
+                       });
 }
 
 inline void resume(const image::handover& given) {
