@@ -112,11 +112,15 @@ enum {
 #endif
 
 /* int ckpt_present(void)
- * 1 when the library is in this program and it can be checkpointed, otherwise 0. Signal-safe. */
+ * 1 when the library is in this program and it can be checkpointed, otherwise 0. Signal-safe.
+ *
+ *   if (!ckpt_present()) save_by_myself_every(3600); */
 CKPT_DECLARE(int, present, (void), (), 0)
 
 /* const char *ckpt_version(void)
- * Of the library, "MAJOR.MINOR.PATCH"; "" without it. Signal-safe. */
+ * Of the library, "MAJOR.MINOR.PATCH"; "" without it. Signal-safe.
+ *
+ *   printf("ckpt %s\n", ckpt_version()); */
 CKPT_DECLARE(const char *, version, (void), (), "")
 
 /* void ckpt_config(struct ckptconfig *config, struct ckptconfig *old)
@@ -159,24 +163,35 @@ CKPT_DECLARE_VOID(restart, (char *name), (name))
 /* int ckpt_restarted(void)
  * 1 when the latest checkpoint that this program took part in was left by way of its image, 0 when
  * the program has gone on after it or there was none. Signal-safe. A program in which several threads
- * make checkpoints compares ckpt_generation() before and after instead. */
+ * make checkpoints compares ckpt_generation() before and after instead.
+ *
+ *   if (ckpt_restarted()) open_log_again(); */
 CKPT_DECLARE(int, restarted, (void), (), 0)
 
 /* unsigned ckpt_generation(void)
  * How often this program has been restarted, from its first start to this line of its images: 0, 1,
- * 2 ... Copies of one image have the same. Signal-safe. */
+ * 2 ... Copies of one image have the same. Signal-safe.
+ *
+ *   unsigned before = ckpt_generation();
+ *   if (ckpt_ckpt(NULL) == 0 && ckpt_generation() != before) reseed(); */
 CKPT_DECLARE(unsigned, generation, (void), (), 0)
 
 /* int ckpt_instance(unsigned char id[16])
  * 16 random bytes (getrandom(2)), drawn at the start and anew in each restart, so that copies of one
  * image can tell themselves apart and reseed. Returns 0; -1, and zeroes, when there are none.
- * Signal-safe. */
+ * Signal-safe.
+ *
+ *   unsigned char id[16];
+ *   if (ckpt_instance(id) == 0) seed_from(id, sizeof id); */
 CKPT_DECLARE(int, instance, (unsigned char id[16]), (id), 0)
 
 /* size_t ckpt_error(char *text, size_t size)
  * Copies why the calling program's latest ckpt call or checkpoint failed, one line without "ckpt: "
  * and end of line, cut to size - 1 characters and null-terminated as snprintf(3) does it; "" when it
- * did not fail. Returns the length of the whole. Signal-safe. */
+ * did not fail. Returns the length of the whole. Signal-safe.
+ *
+ *   char text[256];
+ *   if (ckpt_ckpt(NULL) != 0 && ckpt_error(text, sizeof text) != 0) puts(text); */
 CKPT_DECLARE(size_t, error, (char *text, size_t size),
              (text, size), (size > 0 ? (void)(text[0] = 0) : (void)0, (size_t)0))
 
@@ -223,7 +238,10 @@ CKPT_DECLARE(int, region, (void *address, size_t length, int what), (address, le
  * What f may do: in a checkpoint that a signal or the period asked for, and after any restart, what a
  * signal handler may (signal-safety(7)); it keeps errno, as a handler does. In one that ckpt_ckpt asked for in ordinary context, preckpt
  * and postckpt functions may do everything but call ckpt_ckpt, which is refused, or end the thread.
- * There may be 64 of each kind; one more is not called, as ckpt_error() says. Ordinary. */
+ * There may be 64 of each kind; one more is not called, as ckpt_error() says. Ordinary.
+ *
+ *   static void flush(void *log) { fflush(log); }
+ *   ckpt_on_preckpt(flush, log); */
 typedef void ckpt_callback(void *);
 CKPT_DECLARE_VOID(on_preckpt, (ckpt_callback * f, void *arg), (f, arg))
 CKPT_DECLARE_VOID(on_postckpt, (ckpt_callback * f, void *arg), (f, arg))

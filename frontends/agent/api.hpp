@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The functions of ckpt.h. They run where the program calls them, on its stack, possibly a small one
-// in a signal handler: what takes room lies in static memory, behind the agent's lock.
+// The functions of ckpt.h. They run where the program calls them, on its stack, possibly a small
+// one in a signal handler: what takes room lies in static memory, behind the agent's lock.
 #pragma once
 
 #include "call_frame.hpp"
@@ -83,8 +83,9 @@ inline int checkpoint_now(const char* name) {
   };
   if (me.home == 0) return refuse("this program cannot be checkpointed (is /proc mounted?)");
   if (me.callbacks.running_here())
-    return refuse("ckpt_ckpt was called by a function that ckpt has called for a checkpoint or a "
-                  "restart; call it when that one has returned");
+    return refuse(
+        "ckpt_ckpt was called by a function that ckpt has called for a checkpoint or a "
+        "restart; call it when that one has returned");
   if (me.hold.held()) return refuse(held_off);
   agent_lock::take();
   auto& room = room_of_calls;
@@ -119,7 +120,8 @@ inline int release() {
     me.error.set("ckpt_release was called without a ckpt_hold before");
     return -1;
   }
-  // Within a callback the checkpoint that is going on comes first; the note stays for the next release.
+  // Within a callback the checkpoint that is going on comes first; the note stays for the next
+  // release.
   if (left != 0 || me.callbacks.running_here()) return left;
   const signals_blocked quiet;
   const u32 note = me.hold.take_note();
@@ -140,8 +142,9 @@ inline int release() {
 inline void restart_now(const char* name) {
   auto& me = state_of_agent;
   if (me.callbacks.running_here())
-    return me.error.set("ckpt_restart was called by a function that ckpt has called for a checkpoint "
-                        "or a restart; call it when that one has returned");
+    return me.error.set(
+        "ckpt_restart was called by a function that ckpt has called for a checkpoint "
+        "or a restart; call it when that one has returned");
   if (me.home == 0) return me.error.set("ckpt is not at work in this program (is /proc mounted?)");
   fixed_text<name_capacity> path;
   report why;

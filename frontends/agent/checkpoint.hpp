@@ -279,7 +279,8 @@ inline bool may_begin_outside(outside_box& box) {
   return false;
 }
 
-/// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put off.
+/// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put
+/// off.
 // Context: triggering thread, with the agent's lock
 inline bool may_begin(const wish& w) {
   auto& me = state_of_agent;

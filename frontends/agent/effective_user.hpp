@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Functions of the program's run in a restart before the agent has given up what whoever restarts may
-// do and the program may not: for as long, the thread is effectively the user that the program was.
+// Functions of the program's run in a restart before the agent has given up what whoever restarts
+// may do and the program may not: for as long, the thread is effectively the user that the program
+// was.
 #pragma once
 
 #include "ckpt/format/walk.hpp"
@@ -23,8 +24,7 @@ class effective_user {
     (void)sys::setresuid(same, 0, same);
     (void)sys::setresgid(same, group_, same);
     if (count_.ok()) (void)sys::setgroups(*count_, groups_);
-    if (dumpable_.ok() && *dumpable_ == 1)
-      (void)sys::prctl(sys::abi::pr_set_dumpable, 1, 0, 0, 0);
+    if (dumpable_.ok() && *dumpable_ == 1) (void)sys::prctl(sys::abi::pr_set_dumpable, 1, 0, 0, 0);
   }
   effective_user(const effective_user&) = delete;
   effective_user& operator=(const effective_user&) = delete;

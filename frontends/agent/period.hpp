@@ -13,8 +13,8 @@ class period {
  public:
   // Context: library load, and after a restart; with the agent's lock
   void start(int signal, u32 milliseconds) { start(signal, milliseconds, true); }
-  /// While it is held: another signal for what is left of the time, or another time, which begins anew.
-  /// 0 for none.
+  /// While it is held: another signal for what is left of the time, or another time, which begins
+  /// anew. 0 for none.
   // Context: ordinary, with the agent's lock
   void change(int signal, u32 milliseconds, bool anew) {
     const auto left = left_;

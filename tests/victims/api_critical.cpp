@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Threads that write two numbers one after the other, between ckpt_hold and ckpt_release: no image may
-// have one without the other, whatever moment the checkpoint is asked for. A function called in the
-// restart, while they all stand still, looks.
+// Threads that write two numbers one after the other, between ckpt_hold and ckpt_release: no image
+// may have one without the other, whatever moment the checkpoint is asked for. A function called in
+// the restart, while they all stand still, looks.
 //
 // Fidelity: API | critical sections of several threads, at random moments of a checkpoint | kept
 #include "ckpt.h"
