@@ -324,7 +324,10 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
       use_name(s, {w.outside->name, w.outside->name_length});
     else
       choose_name(s);
-    return run_helper(s);
+    close_outside_box(true);
+    const auto made = run_helper(s);
+    if (!made.ok() || w.goes_on) close_outside_box(false);
+    return made;
   };
   if (outcome.ok()) outcome = attempt();
   for (const i64 wait : patience_ms) {
