@@ -8,6 +8,13 @@
  * of the linker instead (linkers that default to --as-needed keep the library for such references
  * only, or for `pkg-config --libs ckpt`). The manual is ckpt(3).
  *
+ * A program that ckpt prepares by hand, a static one without libckpt.a or one of gcc's shared ASan
+ * (build that with -static-libasan), has no way to the functions: they are no-ops there, too.
+ *
+ * After fork(2) the child has its own turn: it waits for no checkpoint of its parent's, nothing put off
+ * there is made here, and there is no period. Holds, callbacks, generation and instance are as in the
+ * parent.
+ *
  * Contexts. "Ordinary": like any library function, from any thread, not from a signal handler.
  * "Signal-safe": from signal handlers and callbacks, too. "Callback": only within a function that
  * ckpt calls, see ckpt_on_preckpt. All functions are safe to call from several threads at once.
@@ -105,11 +112,15 @@ enum {
 #endif
 
 /* int ckpt_present(void)
- * 1 when the library is in this program and it can be checkpointed, otherwise 0. Signal-safe. */
+ * 1 when the library is in this program and it can be checkpointed, otherwise 0. Signal-safe.
+ *
+ *   if (!ckpt_present()) save_by_myself_every(3600); */
 CKPT_DECLARE(int, present, (void), (), 0)
 
 /* const char *ckpt_version(void)
- * Of the library, "MAJOR.MINOR.PATCH"; "" without it. Signal-safe. */
+ * Of the library, "MAJOR.MINOR.PATCH"; "" without it. Signal-safe.
+ *
+ *   printf("ckpt %s\n", ckpt_version()); */
 CKPT_DECLARE(const char *, version, (void), (), "")
 
 /* void ckpt_config(struct ckptconfig *config, struct ckptconfig *old)
@@ -131,38 +142,56 @@ CKPT_DECLARE_VOID(config, (struct ckptconfig * config, struct ckptconfig *old), 
  * program then ends with status 0. Returns 0 when the image is complete and the program goes on, 0
  * again each time the image is restarted (ckpt_restarted() tells the two apart), and -1 when there
  * is no image, as ckpt_error() says: something cannot be saved, or the call came from a callback or
- * between ckpt_hold and ckpt_release. Any thread; signal-safe.
+ * between ckpt_hold and ckpt_release. A name that is not absolute is relative to where the program
+ * started, and holds for this checkpoint only. A call that waited for another thread's checkpoint is
+ * met by it when that was complete and under the same name. Any thread; signal-safe: the errno, the
+ * registers and the mask of the caller stay.
  *
  *   if (ckpt_ckpt("model.ckpt") == 0 && ckpt_restarted()) reseed(); */
 CKPT_DECLARE(int, ckpt, (char *name), (name), 0)
 
 /* void ckpt_restart(char *name)
  * Replaces this program by the image `name`, in the same process (NULL: the configured name). The
- * image is verified as a whole before. Returns only on failure, as ckpt_error() says, and then the
- * program is as it was. Ordinary. */
+ * image is verified as a whole before. Other threads end, and so do alarms. Returns only on failure,
+ * as ckpt_error() says, and then the program is as it was. Ordinary.
+ *
+ *   ckpt_restart("model.ckpt");
+ *   ckpt_error(text, sizeof text);
+ *   fprintf(stderr, "cannot go back: %s\n", text); */
 CKPT_DECLARE_VOID(restart, (char *name), (name))
 
 /* int ckpt_restarted(void)
  * 1 when the latest checkpoint that this program took part in was left by way of its image, 0 when
  * the program has gone on after it or there was none. Signal-safe. A program in which several threads
- * make checkpoints compares ckpt_generation() before and after instead. */
+ * make checkpoints compares ckpt_generation() before and after instead.
+ *
+ *   if (ckpt_restarted()) open_log_again(); */
 CKPT_DECLARE(int, restarted, (void), (), 0)
 
 /* unsigned ckpt_generation(void)
  * How often this program has been restarted, from its first start to this line of its images: 0, 1,
- * 2 ... Copies of one image have the same. Signal-safe. */
+ * 2 ... Copies of one image have the same. Signal-safe.
+ *
+ *   unsigned before = ckpt_generation();
+ *   if (ckpt_ckpt(NULL) == 0 && ckpt_generation() != before) reseed(); */
 CKPT_DECLARE(unsigned, generation, (void), (), 0)
 
 /* int ckpt_instance(unsigned char id[16])
  * 16 random bytes (getrandom(2)), drawn at the start and anew in each restart, so that copies of one
  * image can tell themselves apart and reseed. Returns 0; -1, and zeroes, when there are none.
- * Signal-safe. */
+ * Signal-safe.
+ *
+ *   unsigned char id[16];
+ *   if (ckpt_instance(id) == 0) seed_from(id, sizeof id); */
 CKPT_DECLARE(int, instance, (unsigned char id[16]), (id), 0)
 
 /* size_t ckpt_error(char *text, size_t size)
  * Copies why the calling program's latest ckpt call or checkpoint failed, one line without "ckpt: "
  * and end of line, cut to size - 1 characters and null-terminated as snprintf(3) does it; "" when it
- * did not fail. Returns the length of the whole. Signal-safe. */
+ * did not fail. Returns the length of the whole. Signal-safe.
+ *
+ *   char text[256];
+ *   if (ckpt_ckpt(NULL) != 0 && ckpt_error(text, sizeof text) != 0) puts(text); */
 CKPT_DECLARE(size_t, error, (char *text, size_t size),
              (text, size), (size > 0 ? (void)(text[0] = 0) : (void)0, (size_t)0))
 
@@ -182,20 +211,27 @@ CKPT_DECLARE(int, release, (void), (), 0)
  * CKPT_REGION_KEEP, _ZERO or _OMIT; the latest word counts where regions overlap. It goes with the
  * address, not with what is mapped there, and is kept across restarts. Registers and copies of the
  * bytes elsewhere are not affected. Returns 0, or -1 (the range wraps around, no more room for regions,
- * which are 1024 at most), as ckpt_error() says. Signal-safe. */
+ * which are 1024 at most), as ckpt_error() says. Signal-safe.
+ *
+ *   ckpt_region(&private_key, sizeof private_key, CKPT_REGION_ZERO); */
 CKPT_DECLARE(int, region, (void *address, size_t length, int what), (address, length, what), 0)
 
 /* void ckpt_on_preckpt(void (*f)(void *), void *arg), ckpt_on_postckpt, ckpt_on_restart
  * Has f(arg) called: before each checkpoint, before it is decided whether it can be made; after a
- * checkpoint when the program goes on; after each restart, when memory, handlers and timers are
- * back but descriptors are not. The first two are called in the order in which they were given, the
- * third in the reverse order. All are called in the thread that asked for the checkpoint. Before
- * and after a checkpoint other threads run; after a restart they are held until the last returns.
+ * checkpoint when the program goes on, even if it failed, so that what was prepared can be undone;
+ * after each restart, when memory, handlers and timers are back but descriptors are not. The first two
+ * are called in the order in which they were given, the third in the reverse order. All are called in
+ * the thread that asked for the checkpoint, with all signals blocked, on the stack of its call or of
+ * a handler with SA_ONSTACK. Before and after a checkpoint other threads run; after a restart they are
+ * held until the last returns.
  *
  * What f may do: in a checkpoint that a signal or the period asked for, and after any restart, what a
- * signal handler may (signal-safety(7)). In one that ckpt_ckpt asked for in ordinary context, preckpt
+ * signal handler may (signal-safety(7)); it keeps errno, as a handler does. In one that ckpt_ckpt asked for in ordinary context, preckpt
  * and postckpt functions may do everything but call ckpt_ckpt, which is refused, or end the thread.
- * There may be 64 of each kind; one more is not called, as ckpt_error() says. Ordinary. */
+ * There may be 64 of each kind; one more is not called, as ckpt_error() says. Ordinary.
+ *
+ *   static void flush(void *log) { fflush(log); }
+ *   ckpt_on_preckpt(flush, log); */
 typedef void ckpt_callback(void *);
 CKPT_DECLARE_VOID(on_preckpt, (ckpt_callback * f, void *arg), (f, arg))
 CKPT_DECLARE_VOID(on_postckpt, (ckpt_callback * f, void *arg), (f, arg))

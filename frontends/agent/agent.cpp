@@ -4,9 +4,9 @@
 // loader's help beyond relocation, so that one object serves every way in.
 //
 // Entries: agent_load when the library is loaded, trigger_main when the trigger signal arrives,
-// agent_ask_main when the program asks by a call, resume_main when an image has put the memory back, and
-// the functions of ckpt.h (api.hpp). You may not allocate, lock, or touch thread-local storage in any
-// of them.
+// agent_ask_main when the program asks by a call, resume_main when an image has put the memory
+// back, and the functions of ckpt.h (api.hpp). You may not allocate, lock, or touch thread-local
+// storage in any of them.
 
 #include "api.hpp"
 #include "checkpoint.hpp"
@@ -45,7 +45,8 @@ static void block_all_signals() {
                                                      ckpt::u32 freezes_then, ckpt::u32 decided) {
   using namespace ckpt::agent;
   block_all_signals();
-  return checkpoint_by_signal(*info, *context, freezes_then, static_cast<decision>(decided)) ? 1 : 0;
+  return checkpoint_by_signal(*info, *context, freezes_then, static_cast<decision>(decided)) ? 1
+                                                                                             : 0;
 }
 [[gnu::visibility("hidden")]] void trigger_end(ckpt::sys::abi::ucontext* context,
                                                ckpt::u32 made_again) {

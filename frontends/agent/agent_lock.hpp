@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // One checkpoint at a time, and no change of the configuration meanwhile: agent_busy, a mutex by
-// futex(2) of 0 (free), 1 (taken) and 2 (somebody waits). It lies in a page that a forked child finds
-// empty, so that nobody waits there for a thread that only the parent has.
+// futex(2) of 0 (free), 1 (taken) and 2 (somebody waits). It lies in a page that a forked child
+// finds empty, so that nobody waits there for a thread that only the parent has.
 #pragma once
 
 #include "ckpt/sys/calls.hpp"

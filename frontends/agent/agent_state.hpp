@@ -64,7 +64,7 @@ struct agent_state {
   agent::name_of_call name_of_call;
   u8 instance[16] = {};  // random, drawn at every start
   bool has_instance = false;
-  int home = 0;          // the process that owns the name; a forked child writes NAME.PID
+  int home = 0;  // the process that owns the name; a forked child writes NAME.PID
   bool child_told = false;
   u32 generation = 0;
   range frames;  // from which the threads of a restart have returned to the program
@@ -76,8 +76,8 @@ inline session& current() {
   return *reinterpret_cast<session*>(agent_session_room);
 }
 
-/// The signal that the agent needs, 0 for none: the period takes the trigger's, or one that hardly any
-/// program uses.
+/// The signal that the agent needs, 0 for none: the period takes the trigger's, or one that hardly
+/// any program uses.
 [[nodiscard]] constexpr int signal_for(int trigger, u32 period_ms) {
   return trigger != 0 ? trigger : period_ms != 0 ? options::last_real_time : 0;
 }

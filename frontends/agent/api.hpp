@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The functions of ckpt.h. They run where the program calls them, on its stack, possibly a small one
-// in a signal handler: what takes room lies in static memory, behind the agent's lock.
+// The functions of ckpt.h. They run where the program calls them, on its stack, possibly a small
+// one in a signal handler: what takes room lies in static memory, behind the agent's lock.
 #pragma once
 
 #include "call_frame.hpp"
@@ -83,12 +83,16 @@ inline int checkpoint_now(const char* name) {
   };
   if (me.home == 0) return refuse("this program cannot be checkpointed (is /proc mounted?)");
   if (me.callbacks.running_here())
-    return refuse("ckpt_ckpt was called by a function that ckpt has called for a checkpoint or a "
-                  "restart; call it when that one has returned");
+    return refuse(
+        "ckpt_ckpt was called by a function that ckpt has called for a checkpoint or a "
+        "restart; call it when that one has returned");
   if (me.hold.held()) return refuse(held_off);
   agent_lock::take();
   auto& room = room_of_calls;
-  wish w{true, false, me.config.continues, freezes_then};
+  const wish w{.by_call = true,
+               .waits = false,
+               .goes_on = me.config.continues,
+               .freezes_then = freezes_then};
   if (name != nullptr && !me.name_of_call.resolve(text_of(name), room.name, room.why).ok()) {
     me.error.set(room.why.line());
     agent_lock::give_back();
@@ -115,15 +119,15 @@ inline int release() {
     me.error.set("ckpt_release was called without a ckpt_hold before");
     return -1;
   }
-  // Within a callback the checkpoint that is going on comes first; the note stays for the next release.
+  // Within a callback the checkpoint that is going on comes first; the note stays for the next
+  // release.
   if (left != 0 || me.callbacks.running_here()) return left;
   const signals_blocked quiet;
   const u32 note = me.hold.take_note();
   if (note == hold::nobody) return 0;
   agent_lock::take();
-  wish w = wish_of_note(note);
-  w.by_call = true;
-  if (me.hold.put_off(static_cast<hold::waiting>(note))) {  // somebody holds again
+  const wish w = wish_of_note(note);
+  if (!may_begin(w)) {  // somebody holds again
     agent_lock::give_back();
     return 0;
   }
@@ -137,8 +141,9 @@ inline int release() {
 inline void restart_now(const char* name) {
   auto& me = state_of_agent;
   if (me.callbacks.running_here())
-    return me.error.set("ckpt_restart was called by a function that ckpt has called for a checkpoint "
-                        "or a restart; call it when that one has returned");
+    return me.error.set(
+        "ckpt_restart was called by a function that ckpt has called for a checkpoint "
+        "or a restart; call it when that one has returned");
   if (me.home == 0) return me.error.set("ckpt is not at work in this program (is /proc mounted?)");
   fixed_text<name_capacity> path;
   report why;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // A checkpoint that the program asks for by a call, made to look like one that a signal asked for:
-// the context that a signal at the call's return would have had. The image has the program come back
-// from agent_ask with another answer.
+// the context that a signal at the call's return would have had. The image has the program come
+// back from agent_ask with another answer.
 #pragma once
 
 #include "ckpt/state/x86_64/signal_frame.hpp"

@@ -253,29 +253,34 @@ constexpr i64 patience_ms[] = {5, 30, 100, 300, 600};
 
 /// Who asks for a checkpoint, and when that was.
 struct wish {
-  bool by_call = false;
+  bool by_call = false;  // the program's thread is at agent_ask, not in a handler
+  bool waits = true;     // for the last release, while checkpoints are held off
   bool by_period = false;
   bool goes_on = false;
   u32 freezes_then = 0;  // agent_freezes, before others were waited for
   outside_box* outside = nullptr;  // who asks from outside wants an answer
 };
 
+inline bool goes_on(bool by_period) {
+  const auto& c = state_of_agent.config;
+  return c.continues || (by_period && !c.continues_given);
+}
 inline wish wish_of(const sys::abi::siginfo& info, u32 freezes_then) {
   if (auto* box = outside_request(info); box != nullptr)
-    return {false, false, box->goes_on != 0, freezes_then, box};
-  const auto& me = state_of_agent;
-  const bool by_period = me.period.raised(info);
-  return {false, by_period,
-          by_period ? me.config.continues || !me.config.continues_given : me.config.continues,
-          freezes_then};
+    return {.waits = false,
+            .goes_on = box->goes_on != 0,
+            .freezes_then = freezes_then,
+            .outside = box};
+  const bool by_period = state_of_agent.period.raised(info);
+  return {.by_period = by_period, .goes_on = goes_on(by_period), .freezes_then = freezes_then};
 }
 /// What was put off while somebody held checkpoints off.
 inline wish wish_of_note(u32 note) {
-  const auto& me = state_of_agent;
   const bool by_period = (note & hold::by_request) == 0;
-  return {false, by_period,
-          by_period ? me.config.continues || !me.config.continues_given : me.config.continues,
-          agent_freezes};
+  return {.by_call = true,
+          .by_period = by_period,
+          .goes_on = goes_on(by_period),
+          .freezes_then = agent_freezes};
 }
 
 inline bool is_met(const wish& w, u64 name) {
@@ -291,14 +296,15 @@ inline bool may_begin_outside(outside_box& box) {
   return false;
 }
 
-/// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put off.
+/// False when it is not for this thread: another's checkpoint has met it meanwhile, or it is put
+/// off.
 // Context: triggering thread, with the agent's lock
 inline bool may_begin(const wish& w) {
   auto& me = state_of_agent;
   if (w.outside != nullptr) return may_begin_outside(*w.outside);
   if (is_met(w, mark_of(me.config.name))) return false;
   if (w.by_period && !me.period.on()) return false;  // a tick from before it was cancelled
-  return w.by_call || !me.hold.put_off(w.by_period ? hold::by_period : hold::by_request);
+  return !w.waits || !me.hold.put_off(w.by_period ? hold::by_period : hold::by_request);
 }
 
 /// Makes the image and ends the program, if it is not to go on; false when there is none.
@@ -317,9 +323,8 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
     constexpr u64 below = 128;
     const bool below_it = w.by_call || w.outside != nullptr;
-    me.callbacks.note_place(s.thread, (below_it ? context.uc_mcontext.rsp
-                                                 : reinterpret_cast<u64>(&context)) -
-                                          below);
+    me.callbacks.note_place(
+        s.thread, (below_it ? context.uc_mcontext.rsp : reinterpret_cast<u64>(&context)) - below);
     if (w.outside != nullptr && w.outside->name_length != 0)
       use_name(s, {w.outside->name, w.outside->name_length});
     else
@@ -377,7 +382,7 @@ inline bool checkpoint(const wish& w, sys::abi::ucontext& context, result<void> 
                        bool made_again) {
   for (;;) {
     if (make_image(w, context, looked, made_again)) return true;
-    if (!current().held_off || w.by_call || w.outside != nullptr ||
+    if (!current().held_off || !w.waits ||
         state_of_agent.hold.put_off(w.by_period ? hold::by_period : hold::by_request))
       return false;
     auto& s = new_session(context);

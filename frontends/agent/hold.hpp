@@ -4,8 +4,8 @@
 // noted for the last release. The note lies in the page that a forked child finds empty: what asked
 // the parent did not ask the child.
 //
-// Who asks notes first and then looks at the count again; who releases counts down first and then looks
-// at the note: one of the two sees the other.
+// Who asks notes first and then looks at the count again; who releases counts down first and then
+// looks at the note: one of the two sees the other.
 #pragma once
 
 #include "ckpt/base/types.hpp"
@@ -42,7 +42,9 @@ class hold {
   }
   /// What has been put off; it is the caller's now.
   // Context: any, no libc
-  [[nodiscard]] u32 take_note() { return __atomic_exchange_n(&agent_put_off, 0u, __ATOMIC_SEQ_CST); }
+  [[nodiscard]] u32 take_note() {
+    return __atomic_exchange_n(&agent_put_off, 0u, __ATOMIC_SEQ_CST);
+  }
 
  private:
   u32 count_ = 0;

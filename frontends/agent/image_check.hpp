@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Verifies an image as a whole, from within a program: by the rules of the restarter, and every block
-// of the data. It reads, and does not map: a file that is cut off meanwhile must be an answer and no
-// fault.
+// Verifies an image as a whole, from within a program: by the rules of the restarter, and every
+// block of the data. It reads, and does not map: a file that is cut off meanwhile must be an answer
+// and no fault.
 #pragma once
 
 #include "ckpt/image/metadata_view.hpp"
@@ -49,9 +49,9 @@ class image_check {
 
   result<void> get_room() {
     const u64 size = block_at() + header_.block_size;
-    const auto got = sys::mmap(
-        0, size, sys::abi::prot_read | sys::abi::prot_write,
-        sys::abi::map_private | sys::abi::map_anonymous | sys::abi::map_noreserve, -1, 0);
+    const auto got =
+        sys::mmap(0, size, sys::abi::prot_read | sys::abi::prot_write,
+                  sys::abi::map_private | sys::abi::map_anonymous | sys::abi::map_noreserve, -1, 0);
     if (!got.ok()) return why_.explain(got.error(), "no memory to verify it");
     room_ = {*got, *got + size};
     return {};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Why the latest call or checkpoint failed, for ckpt_error. Any thread and any handler may write and
-// read it, so all signals are blocked for the few instructions that its lock is held; the lock lies
-// in the page that a forked child finds empty.
+// Why the latest call or checkpoint failed, for ckpt_error. Any thread and any handler may write
+// and read it, so all signals are blocked for the few instructions that its lock is held; the lock
+// lies in the page that a forked child finds empty.
 #pragma once
 
 #include "agent_lock.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Names that calls give: relative to where the program started, wherever it is now. One that a call
-// gives for a single checkpoint takes the place of the configured name meanwhile; the image contains
-// both, and the restarted program has the configured one again.
+// gives for a single checkpoint takes the place of the configured name meanwhile; the image
+// contains both, and the restarted program has the configured one again.
 #pragma once
 
 #include "ckpt/format/checksum.hpp"

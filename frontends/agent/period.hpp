@@ -13,15 +13,16 @@ class period {
  public:
   // Context: library load, and after a restart; with the agent's lock
   void start(int signal, u32 milliseconds) { start(signal, milliseconds, true); }
-  /// While it is held: another signal for what is left of the time, or another time, which begins anew.
-  /// 0 for none.
+  /// While it is held: another signal for what is left of the time, or another time, which begins
+  /// anew. 0 for none.
   // Context: ordinary, with the agent's lock
   void change(int signal, u32 milliseconds, bool anew) {
     const auto left = left_;
-    if (is_ours()) (void)sys::timer_delete(timer_);
+    const bool was_ours = is_ours();
+    if (was_ours) (void)sys::timer_delete(timer_);
     timer_ = -1;
     milliseconds_ = milliseconds;
-    if (milliseconds == 0) return;
+    if (milliseconds == 0 || (!anew && !was_ours)) return;
     start(signal, milliseconds, false);
     left_ = anew ? sys::abi::itimerspec{} : left;
     go_on();

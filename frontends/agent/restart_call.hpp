@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// ckpt_restart: the program gives way to an image, in the same process. Everything that could be wrong
-// with the image is looked at before; after the execve there is nobody left to return to.
+// ckpt_restart: the program gives way to an image, in the same process. Everything that could be
+// wrong with the image is looked at before; after the execve there is nobody left to return to.
 #pragma once
 
 #include "agent_state.hpp"
@@ -40,10 +40,9 @@ inline void restart_from(fixed_text<name_capacity>& name, report& why) {
     state_of_agent.error.set(whole.line());
   };
   {
-    const auto opened =
-        sys::openat(sys::abi::at_fdcwd, name.c_str(),
-                    sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock |
-                        sys::abi::o_noctty);
+    const auto opened = sys::openat(
+        sys::abi::at_fdcwd, name.c_str(),
+        sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock | sys::abi::o_noctty);
     if (!opened.ok()) {
       (void)why.explain(opened.error(), "cannot open it");
       return cannot();

@@ -153,10 +153,10 @@ class threads_restore {
   }
   /// Calls `function` in the thread that had that number, and waits for it.
   // Context: agent, in restored memory, all others held
-  void run_in(i32 saved_tid, void (*function)()) {
+  void run_in(i32 saved_tid, void (*function)(bytes metadata)) {
     restored* where = with_tid(saved_tid);
     if (where == nullptr) return;
-    if (where == leader_) return function();
+    if (where == leader_) return function(metadata_);
     function_ = function;
     runs_it_ = where;
     take_step(step::function);
@@ -299,7 +299,7 @@ class threads_restore {
       if (now == static_cast<u32>(step::last)) break;
       if (now == static_cast<u32>(step::function) && all.runs_it_ == &r && !ran) {
         ran = true;
-        all.function_();
+        all.function_(all.metadata_);
         __atomic_store_n(&all.function_done_, 1u, __ATOMIC_RELEASE);
         (void)sys::futex_wake(&all.function_done_, 1);
       }
@@ -394,7 +394,7 @@ class threads_restore {
   u32 set_up_ = 0;
   u32 step_ = 0;
   u32 function_done_ = 0;
-  void (*function_)() = nullptr;
+  void (*function_)(bytes) = nullptr;
   restored* runs_it_ = nullptr;
   u32 waits_ = 0;
   alignas(state::signal_frame::alignment) std::byte room_for_one_[20 * 1024];

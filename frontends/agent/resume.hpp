@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/files/restore.hpp"
+#include "effective_user.hpp"
 #include "outside.hpp"
 #include "queued_signals.hpp"
 #include "restore_threads.hpp"
@@ -84,17 +85,17 @@ inline void restore_timers(bytes metadata, const threads_restore& threads) {
 inline result<void> restore_signals(bytes metadata, const threads_restore& threads) {
   const i32 saved_pid = image::first<state::process>(metadata).pid;
   state::posix_timer found{};
-  return queue_signals(
-      metadata, 0, saved_pid, state_of_agent.home, sys::gettid(),
-      [&](i32 id) -> const state::posix_timer* {
-        bool have = false;
-        image::for_each<state::posix_timer>(metadata, [&](const state::posix_timer& saved, bytes) {
-          if (saved.id != id) return;
-          found = present_timer(metadata, threads, saved);
-          have = true;
-        });
-        return have ? &found : nullptr;
-      });
+  return queue_signals(metadata, 0, saved_pid, state_of_agent.home, sys::gettid(),
+                       [&](i32 id) -> const state::posix_timer* {
+                         bool have = false;
+                         image::for_each<state::posix_timer>(
+                             metadata, [&](const state::posix_timer& saved, bytes) {
+                               if (saved.id != id) return;
+                               found = present_timer(metadata, threads, saved);
+                               have = true;
+                             });
+                         return have ? &found : nullptr;
+                       });
 }
 
 inline void resume(const image::handover& given) {
@@ -118,11 +119,26 @@ inline void resume(const image::handover& given) {
   const auto check_files = [&] {
     if (!shared.check().ok() || !files.check().ok()) fail_restart(h, why);
   };
+  const auto restore_files = [&] {
+    if (auto r = files.restore(); !r.ok()) {
+      (void)why.explain(r.error(), "cannot restore the descriptors");
+      fail_restart(h, why, files.messages());
+    }
+    me.output.remember();
+    if (shared.could_not_lock())
+      say("cannot lock as much shared memory as the program had locked (RLIMIT_MEMLOCK is lower "
+          "here); it goes on without");
+    if (files.unwatched() != 0)
+      lost("what an epoll watched and cannot watch now (/dev/null or a file on standard input?)",
+           static_cast<errc>(1));
+  };
   const bool has_callbacks = !me.callbacks.restart.empty();
   if (!has_callbacks) check_files();
   fixed_text<4200> directory;
   directory.append(text_of_bytes(image::text(metadata, state::text_kind::directory)));
   if (!state::restore_directory(directory.c_str(), why).ok()) fail_restart(h, why);
+  // Whoever sees the program's handlers finds its files restored, too, where nobody comes between.
+  if (!has_callbacks) restore_files();
   me.home = sys::getpid();
   me.child_told = false;
   ++me.generation;
@@ -154,24 +170,17 @@ inline void resume(const image::handover& given) {
     if (l.resource == static_cast<u32>(sys::abi::rlimit_sigpending)) (void)state::restore_limit(l);
   });
   restore_timers(metadata, threads);
-  // From here to the gate the other threads open and close nothing.
-  threads.wait_until_set_up();
   if (has_callbacks) {
-    threads.run_in(me.callbacks.thread(), [] { state_of_agent.callbacks.run_restart(); });
+    // From here to the gate the other threads open and close nothing.
+    threads.wait_until_set_up();
+    threads.run_in(me.callbacks.thread(), [](bytes records) {
+      auto& c = state_of_agent.callbacks;
+      const effective_user not_more(records, c.thread());
+      c.run_restart();
+    });
     check_files();
+    restore_files();
   }
-
-  if (auto r = files.restore(); !r.ok()) {
-    (void)why.explain(r.error(), "cannot restore the descriptors");
-    fail_restart(h, why, files.messages());
-  }
-  me.output.remember();
-  if (shared.could_not_lock())
-    say("cannot lock as much shared memory as the program had locked (RLIMIT_MEMLOCK is lower "
-        "here); it goes on without");
-  if (files.unwatched() != 0)
-    lost("what an epoll watched and cannot watch now (/dev/null or a file on standard input?)",
-         static_cast<errc>(1));
   image::for_each<state::resource_limit>(
       metadata, [](const state::resource_limit& l, bytes) { (void)state::restore_limit(l); });
   if (auto r = restore_signals(metadata, threads); !r.ok()) {

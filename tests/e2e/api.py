@@ -41,9 +41,15 @@ def without_library(setup):
     api.run([api.program], "no library\n" + "".join(f"{p}: went on\n" for p in PLACES) + "ok\n")
 
 
-def ends_and_restarts(setup):
+def sanitized(setup, name):
+    if not (setup.victims / name).exists():
+        raise harness.Skip(f"{name} could not be built here")
+    ends_and_restarts(setup, name)
+
+
+def ends_and_restarts(setup, name="api_ckpt"):
     """Each call ends the program; its image goes on to the next one. One image twice is twice the same."""
-    api = Api(setup, "api_ckpt")
+    api = Api(setup, name)
     api.ckpt(["-n", "image.ckpt"], stdout="")
     for place in PLACES:
         first = api.image().read_bytes()
@@ -110,10 +116,25 @@ def restart(setup):
         api.ckpt(["-c", "-n", "image.ckpt"], "image.ckpt", "bad.ckpt", stdout="restarting\nok\n")
 
 
+def rights(setup):
+    """A program that has given up root's rights has none in a function that root's restart calls."""
+    if setup.drops:
+        raise harness.Skip("needs root")
+    api = Api(setup, "api_rights")
+    api.cwd.chmod(0o777)
+    api.ckpt(["-n", "image.ckpt"], stdout="")
+    for identity in ("keep", "new"):
+        api.run(["./image.ckpt", f"--identity={identity}"], "ok\n")
+
+
 def body(setup):
     cases = [("without the library", without_library), ("ends and restarts", ends_and_restarts),
              ("goes on", goes_on), ("hold", hold), ("config", config), ("two at once", two),
-             ("forked", forked), ("restart", restart)]
+             ("forked", forked), ("restart", restart), ("rights", rights)]
+    for compiler in ("gcc", "clang"):
+        for sanitizer in ("address", "thread", "undefined"):
+            name = f"api_ckpt_{compiler}_{sanitizer}"
+            cases.append((name, lambda setup, name=name: sanitized(setup, name)))
     harness.run_cases(setup, [(name, lambda case=case: case(setup)) for name, case in cases])
 
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A program that wants to be called, checkpointed by a signal that only its second thread takes. The
-// functions come in their order, in that thread, with its thread-local storage and all signals
-// blocked; after a restart handlers and timers are back, descriptors are not, the other threads stand
-// still, and a checkpoint from there is refused. What is in vector registers stays.
+// A program that wants to be called, checkpointed by a signal that only its second thread takes.
+// The functions come in their order, in that thread, with its thread-local storage and all signals
+// blocked; after a restart handlers and timers are back, descriptors are not, the other threads
+// stand still, and a checkpoint from there is refused. What is in vector registers stays.
 //
 // Fidelity: API | callbacks: order, thread, TLS, mask, vector registers; what is back before on_restart | kept
 #include "ckpt.h"
@@ -18,11 +18,10 @@ static char history[4000];
 static volatile unsigned length;
 static thread_local long own = 1;
 static long worker_own;
-static int worker_tid_matters;
 static int file = -1;
 static timer_t timer;
-static volatile uint64_t turns;
-static volatile bool stop;
+static std::atomic<uint64_t> turns;
+static std::atomic<bool> stop;
 
 static void on_usr1(int) {}
 
@@ -49,7 +48,8 @@ static void note(void* what) {
   if (sigismember(&mask, SIGTERM) != 1 || sigismember(&mask, SIGUSR1) != 1)
     victim::lost("%c: signals are not blocked", c);
   alignas(16) volatile char aligned[16];
-  if (reinterpret_cast<uintptr_t>(aligned) % 16 != 0) victim::lost("%c: the stack is not aligned", c);
+  if (reinterpret_cast<uintptr_t>(aligned) % 16 != 0)
+    victim::lost("%c: the stack is not aligned", c);
   unsigned long flags;
   asm volatile("pushfq\n\tpop %0" : "=r"(flags));
   if ((flags & 0x40400) != 0) victim::lost("%c: the flags are %lx", c, flags);
@@ -106,7 +106,7 @@ static void* work(void*) {
 }
 
 static void* turn(void*) {
-  while (!stop) turns = turns + 1;
+  while (!stop) ++turns;
   return nullptr;
 }
 
@@ -116,7 +116,6 @@ int main(int count, char** values) {
     ckpt_on_preckpt(note, nullptr);
     return victim::work_until_stop(), victim::finish();
   }
-  (void)worker_tid_matters;
   file = open("/dev/null", O_RDONLY);
   signal(SIGUSR1, on_usr1);
   sigevent event{};
@@ -124,7 +123,8 @@ int main(int count, char** values) {
   event.sigev_signo = SIGUSR1;
   itimerspec far{};
   far.it_value.tv_sec = 5000;
-  if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 || timer_settime(timer, 0, &far, nullptr) != 0)
+  if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 ||
+      timer_settime(timer, 0, &far, nullptr) != 0)
     victim::broken("timer");
   static char names[] = "12abyx";
   ckpt_on_preckpt(note, &names[0]);
@@ -147,8 +147,10 @@ int main(int count, char** values) {
   unsigned restarts = 0;
   for (unsigned i = 0; i < length; i += 4) {
     if (memcmp(history + i, "12ab", 4) == 0) continue;
-    if (memcmp(history + i, "12xy", 4) == 0) ++restarts;
-    else victim::lost("the order of calls: %.*s", static_cast<int>(length), history);
+    if (memcmp(history + i, "12xy", 4) == 0)
+      ++restarts;
+    else
+      victim::lost("the order of calls: %.*s", static_cast<int>(length), history);
   }
   victim::expect_equal("the restarts", ckpt_generation(), restarts);
   if (ckpt_generation() == 0 && length == 0) victim::lost("nothing was called");

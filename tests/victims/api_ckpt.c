@@ -19,6 +19,10 @@
 #define AT_MINSIGSTKSZ 51
 #endif
 
+#ifndef ROOM
+#define ROOM 4096
+#endif
+
 static unsigned calls;
 static int failures;
 
@@ -40,13 +44,16 @@ static int ask_with_registers(void) {
   unsigned long before[6], after[6];
   unsigned mxcsr = 0xffc0, mxcsr_after = 0, mxcsr_old = 0; /* towards zero, denormals are zero */
   unsigned short control = 0x0c7f, control_after = 0, control_old = 0;
+  unsigned long *from = before, *to = after;
+  unsigned* mxcsr_at = &mxcsr;
+  unsigned short* control_at = &control;
   int (*function)(char*) = ckpt_ckpt, i, result;
   for (i = 0; i < 6; ++i) before[i] = 0x1111111111111111ul * (unsigned long)(i + 1);
   __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr_old), "=m"(control_old));
   __asm__ volatile(
+      "lea -128(%%rsp), %%rsp\n\t" /* the red zone */
       "push %%rbp\n\t"
       "mov %%rsp, %%rbp\n\t"
-      "sub $128, %%rsp\n\t"
       "and $-16, %%rsp\n\t"
       "push %%rbp\n\t"
       "push %[after]\n\t"
@@ -68,10 +75,11 @@ static int ask_with_registers(void) {
       "mov %%r15, 32(%%rcx)\n\t"
       "mov %%rbp, 40(%%rcx)\n\t"
       "pop %%rsp\n\t"
-      "pop %%rbp"
-      : "=a"(result)
-      : [function] "a"(function), [before] "S"(before), [after] "d"(after), [mxcsr] "c"(&mxcsr),
-        [control] "D"(&control)
+      "pop %%rbp\n\t"
+      "lea 128(%%rsp), %%rsp"
+      : "=a"(result), [before] "+S"(from), [after] "+d"(to), [mxcsr] "+c"(mxcsr_at),
+        [control] "+D"(control_at)
+      : [function] "a"(function)
       : "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
   __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr_after), "=m"(control_after));
   __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr_old), "m"(control_old));
@@ -141,8 +149,8 @@ static int deep(int levels) {
 }
 
 static void* small_stack(void* unused) {
-  /* Room for the kernel's frame and some 4 KiB. */
-  size_t size = getauxval(AT_MINSIGSTKSZ) + 4096, pages = (size + 4095) / 4096 * 4096;
+  /* Room for the kernel's frame and for this program; sanitizers need more. */
+  size_t size = getauxval(AT_MINSIGSTKSZ) + ROOM, pages = (size + 4095) / 4096 * 4096;
   struct sigaction action;
   stack_t stack;
   char* area = mmap(0, pages + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

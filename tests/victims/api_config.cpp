@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The configuration changes at run time: the period begins, is changed and ends, beside an alarm, an
-// interval timer and a POSIX timer of the program's own; the trigger moves from signal to signal, and
-// each has again what the program had there. Started with SIGUSR1 for trigger, and continue.
+// The configuration changes at run time: the period begins, is changed and ends, beside an alarm,
+// an interval timer and a POSIX timer of the program's own; the trigger moves from signal to
+// signal, and each has again what the program had there. Started with SIGUSR1 for trigger, and
+// continue.
 #include "ckpt.h"
 
 #include <signal.h>
-#include <sys/time.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 #include "victim.hpp"
 
@@ -14,10 +15,18 @@ static char directory[3000];
 static volatile int alarms, ticks, usr2;
 static volatile int checkpoints;
 
-static void on_alarm(int) { alarms = alarms + 1; }
-static void on_tick(int) { ticks = ticks + 1; }
-static void on_usr2(int) { usr2 = usr2 + 1; }
-static void after(void*) { checkpoints = checkpoints + 1; }
+static void on_alarm(int) {
+  alarms = alarms + 1;
+}
+static void on_tick(int) {
+  ticks = ticks + 1;
+}
+static void on_usr2(int) {
+  usr2 = usr2 + 1;
+}
+static void after(void*) {
+  checkpoints = checkpoints + 1;
+}
 
 static ckptconfig now() {
   ckptconfig c;
@@ -62,7 +71,9 @@ static uint64_t handler_of(int signal) {
 static size_t timers() {
   const std::string text = victim::slurp("/proc/self/timers");
   size_t found = 0;
-  for (size_t at = text.find("ClockID:"); at != std::string::npos; at = text.find("ClockID:", at + 1)) ++found;
+  for (size_t at = text.find("ClockID:"); at != std::string::npos;
+       at = text.find("ClockID:", at + 1))
+    ++found;
   return found;
 }
 
@@ -106,7 +117,8 @@ int main() {
   if (access("../second.ckpt", F_OK) != 0 || access("second.ckpt", F_OK) == 0)
     victim::lost("the name that ckpt_config gave");
   char third[] = "third.ckpt";
-  if (ckpt_ckpt(third) != 0 || access("../third.ckpt", F_OK) != 0) victim::lost("the name of a call");
+  if (ckpt_ckpt(third) != 0 || access("../third.ckpt", F_OK) != 0)
+    victim::lost("the name of a call");
   if (start + "/second.ckpt" != now().name) victim::lost("the name after a call: %s", now().name);
   if (chdir("..") != 0) victim::broken("..");
 
@@ -114,9 +126,11 @@ int main() {
   set(CKPT_ASYNCSIG, nullptr, SIGUSR2, 0, 0);
   const int before_move = checkpoints;
   raise(SIGUSR2);
-  victim::expect_equal("a checkpoint by the new signal", 1, static_cast<uint64_t>(checkpoints - before_move));
+  victim::expect_equal("a checkpoint by the new signal", 1,
+                       static_cast<uint64_t>(checkpoints - before_move));
   victim::expect_equal("the program's handler", 0, static_cast<uint64_t>(usr2));
-  if (handler_of(SIGUSR1) != reinterpret_cast<uint64_t>(SIG_DFL)) victim::lost("the old signal's disposition");
+  if (handler_of(SIGUSR1) != reinterpret_cast<uint64_t>(SIG_DFL))
+    victim::lost("the old signal's disposition");
   set(CKPT_ASYNCSIG, nullptr, 0, 0, 0);
   raise(SIGUSR2);
   victim::expect_equal("the program's handler again", 1, static_cast<uint64_t>(usr2));
@@ -145,7 +159,8 @@ int main() {
   wait_for(2);
   // The period goes with the trigger.
   set(CKPT_ASYNCSIG, nullptr, SIGUSR1, 0, 0);
-  if (handler_of(SIGRTMAX) != last_before) victim::lost("SIGRTMAX while the trigger has the period");
+  if (handler_of(SIGRTMAX) != last_before)
+    victim::lost("SIGRTMAX while the trigger has the period");
   wait_for(2);
   set(CKPT_ASYNCSIG, nullptr, 0, 0, 0);
   wait_for(2);
@@ -155,7 +170,8 @@ int main() {
   if (handler_of(SIGRTMAX) != last_before) victim::lost("SIGRTMAX after the period");
   const int alarms_then = alarms, ticks_then = ticks;
   const int64_t until = victim::now() + 20'000'000'000;
-  while ((alarms < alarms_then + 5 || ticks < ticks_then + 5) && victim::now() < until) usleep(10'000);
+  while ((alarms < alarms_then + 5 || ticks < ticks_then + 5) && victim::now() < until)
+    usleep(10'000);
   victim::expect_equal("checkpoints after the period", static_cast<uint64_t>(at_end),
                        static_cast<uint64_t>(checkpoints));
   if (alarms < alarms_then + 5 || ticks < ticks_then + 5) victim::lost("the program's own timers");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A thread forks while another one's checkpoint is on its way: the child has not that thread, and must
-// wait for nobody. It holds nothing, may ask for a checkpoint of its own, and what was put off for the
-// parent is not its business.
+// A thread forks while another one's checkpoint is on its way: the child has not that thread, and
+// must wait for nobody. It holds nothing, may ask for a checkpoint of its own, and what was put off
+// for the parent is not its business.
 #include "ckpt.h"
 
 #include <pthread.h>

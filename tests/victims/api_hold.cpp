@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A critical section: what asks for a checkpoint in it, in any thread, waits for the last release. A
-// thread that begins to hold while another's checkpoint is on its way is respected, too. Its trigger
-// is SIGUSR1, and its image is named by its first argument; with a second one it goes on after a
-// checkpoint.
+// A critical section: what asks for a checkpoint in it, in any thread, waits for the last release.
+// A thread that begins to hold while another's checkpoint is on its way is respected, too. Its
+// trigger is SIGUSR1, and its image is named by its first argument; with a second one it goes on
+// after a checkpoint.
 #include "ckpt.h"
 
 #include <pthread.h>
@@ -57,7 +57,8 @@ int main(int count, char** values) {
   pthread_join(other, nullptr);
   if (there()) victim::lost("a checkpoint while held");
   if (ckpt_ckpt(nullptr) != -1 || there()) victim::lost("a call while held");
-  if (ckpt_error(text, sizeof text) == 0 || !strstr(text, "ckpt_hold")) victim::lost("the refusal: %s", text);
+  if (ckpt_error(text, sizeof text) == 0 || !strstr(text, "ckpt_hold"))
+    victim::lost("the refusal: %s", text);
   victim::expect_equal("release", 1, static_cast<uint64_t>(ckpt_release()));
   if (there()) victim::lost("a checkpoint while still held");
   victim::say("last release\n");

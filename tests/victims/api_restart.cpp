@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A program goes back to an earlier image of itself: IMAGE BAD, the second a damaged one that the test
-// has laid there. What cannot be restarted is refused before anything is lost, alarms included.
+// A program goes back to an earlier image of itself: IMAGE BAD, the second a damaged one that the
+// test has laid there. What cannot be restarted is refused before anything is lost, alarms
+// included.
 #include "ckpt.h"
 
 #include <fcntl.h>
@@ -42,7 +43,8 @@ int main(int count, char** values) {
   if (ckpt_generation() == 1) {
     // The memory is the image's: attempts are not counted yet.
     victim::expect_equal("what was done since", 0, static_cast<uint64_t>(attempts));
-    victim::expect_equal("the process", static_cast<uint64_t>(pid), static_cast<uint64_t>(getpid()));
+    victim::expect_equal("the process", static_cast<uint64_t>(pid),
+                         static_cast<uint64_t>(getpid()));
     itimerval left{};
     getitimer(ITIMER_REAL, &left);
     victim::expect_equal("the alarm of before", 0, static_cast<uint64_t>(left.it_value.tv_sec));
