@@ -248,12 +248,12 @@ inline bool goes_on(bool by_period) {
   return c.continues || (by_period && !c.continues_given);
 }
 inline wish wish_of(const sys::abi::siginfo& info, u32 freezes_then) {
-  auto* const outside = outside_request(info);
-  if (outside != nullptr)
-    return {.goes_on = outside->goes_on != 0,
+  if (auto* const box = outside_request(info); box != nullptr)
+    return {.waits = false,
+            .goes_on = box->goes_on != 0,
             .freezes_then = freezes_then,
-            .outside = outside,
-            .name = {outside->name, outside->name_length}};
+            .outside = box,
+            .name = {box->name, box->name_length}};
   const bool by_period = state_of_agent.period.raised(info);
   return {.by_period = by_period, .goes_on = goes_on(by_period), .freezes_then = freezes_then};
 }
@@ -307,11 +307,13 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
     constexpr u64 below = 128;
     const bool below_it = w.by_call || w.outside != nullptr;
-    me.callbacks.note_place(s.thread, (below_it ? context.uc_mcontext.rsp
-                                                 : reinterpret_cast<u64>(&context)) -
-                                          below);
+    me.callbacks.note_place(
+        s.thread, (below_it ? context.uc_mcontext.rsp : reinterpret_cast<u64>(&context)) - below);
     CKPT_TRY(choose_name(s, w.name));
-    return run_helper(s);
+    close_outside_box(true);
+    const auto made = run_helper(s);
+    if (!made.ok() || w.goes_on) close_outside_box(false);
+    return made;
   };
   if (outcome.ok()) outcome = attempt();
   for (const i64 wait : patience_ms) {
@@ -364,7 +366,7 @@ inline bool checkpoint(const wish& w, sys::abi::ucontext& context, result<void> 
                        bool made_again) {
   for (;;) {
     if (make_image(w, context, looked, made_again)) return true;
-    if (!current().held_off || !w.waits || w.outside != nullptr ||
+    if (!current().held_off || !w.waits ||
         state_of_agent.hold.put_off(w.by_period ? hold::by_period : hold::by_request))
       return false;
     auto& s = new_session(context);

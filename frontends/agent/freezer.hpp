@@ -117,6 +117,15 @@ class frozen_threads {
     --alive_;
   }
 
+  /// By whoever, as /proc has it.
+  bool is_traced(int outer) {
+    char text[4096];
+    fixed_text<64> path;
+    path.append(s_.proc.view()).append("/task/").append(outer).append("/status");
+    const auto status = read_text(path.c_str(), text);
+    return status.ok() && proc::status_tracer(*status).value_or(0) != 0;
+  }
+
   /// A thread that is not let go would stand still until we end: so we do.
   // Context: helper
   void release() {
@@ -201,13 +210,6 @@ class frozen_threads {
     }
     return false;
   }
-  bool is_traced(int outer) {
-    char text[4096];
-    fixed_text<64> path;
-    path.append(s_.proc.view()).append("/task/").append(outer).append("/status");
-    const auto status = read_text(path.c_str(), text);
-    return status.ok() && proc::status_tracer(*status).value_or(0) != 0;
-  }
   bool has_ended(const thread_slot& t) const {
     constexpr auto no_such_process = static_cast<errc>(3);
     const auto there = sys::checked<void>(sys::invoke(__NR_tgkill, s_.program, t.tid, 0));
@@ -253,10 +255,12 @@ class frozen_threads {
     });
     if (!listed.ok())
       return s_.why.explain(listed.error(), "cannot list the threads in ", s_.proc.view(), "/task");
-    if (count > 1)
+    if (count > 1) {
+      s_.stuck = s_.thread;  // whoever asks from outside holds it for an instant only
       return s_.why.refuse("the program has ", count,
                            " threads and is traced by a debugger, so they "
                            "cannot be stopped; let the debugger go of it first");
+    }
     return {};
   }
 

@@ -293,9 +293,12 @@ class helper {
   result<void> ask() {
     s_.probes_rseq = s_.traced;
     if (s_.traced) return nothing_pending();
-    if (auto r = sys::ptrace(sys::abi::ptrace_seize, s_.thread, 0, 0); !r.ok())
+    if (auto r = sys::ptrace(sys::abi::ptrace_seize, s_.thread, 0, 0); !r.ok()) {
+      // Whoever asks for a checkpoint from outside holds a thread for an instant.
+      if (threads_.is_traced(s_.outer_thread)) s_.stuck = s_.thread;
       return s_.why.explain(r.error(), "cannot stop thread ", s_.thread,
                             " by ptrace (not permitted here)");
+    }
     (void)sys::ptrace(sys::abi::ptrace_interrupt, s_.thread, 0, 0);
     if (auto r = wait_stopped(s_.thread, patience_to_stop); !r.ok()) {
       s_.stuck = s_.thread;

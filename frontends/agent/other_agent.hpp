@@ -49,7 +49,7 @@ inline const agent_mark* mark_of(u64 handler) {
 inline u64 retire(char* room, u64 size) {
   auto& me = state_of_agent;
   if (me.period.timer() >= 0) (void)sys::timer_delete(me.period.timer());
-  close_outside_box();
+  retire_outside_box();
   fixed_text<2 * name_capacity + 256> text;
   const auto add = [&](options::id id, const auto& value) {
     for (const auto& o : options::table)

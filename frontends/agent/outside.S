@@ -15,6 +15,8 @@ agent_outside_mark:
     .quad agent_outside_room - agent_outside_mark
     .quad agent_outside_entry - agent_outside_mark
     .quad agent_busy - agent_outside_mark
+    .quad agent_leave - agent_outside_mark
+    .quad agent_gate_end - agent_outside_mark
 
 every_signal:
     .quad -1

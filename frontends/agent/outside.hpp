@@ -23,7 +23,7 @@ namespace ckpt::agent {
 /// on its way with a request then still uses the room.
 // Context: library load; agent, in restored memory
 inline void open_outside_box() {
-  static_assert(sizeof(outside_mark) == 56);
+  static_assert(sizeof(outside_mark) == 72);
   auto& box = agent_outside_box;
   box.cancelled = box.asked;
   box.process = sys::getpid();
@@ -36,8 +36,15 @@ inline void open_outside_box() {
 
 /// Another agent has taken over: who asks from outside is to find that one.
 // Context: library load, of the agent that takes over
-inline void close_outside_box() {
+inline void retire_outside_box() {
   __atomic_store_n(&agent_outside_box.self, u64{0}, __ATOMIC_RELEASE);
+}
+
+/// While an image is written, nobody asks; and in the program that comes out of it, until it goes on.
+/// The agent's lock says nothing there: it lies in a page that a child finds empty.
+// Context: triggering thread; agent, in restored memory
+inline void close_outside_box(bool closed) {
+  __atomic_store_n(&agent_outside_box.in_image, closed ? 1u : 0u, __ATOMIC_RELEASE);
 }
 
 /// Whether the thread came by agent_outside_entry and not by a signal.

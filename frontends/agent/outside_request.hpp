@@ -20,6 +20,7 @@ struct outside_mark {
   u32 box_size;
   // From the mark to:
   i64 box, room, entry, busy;
+  i64 gate, gate_end;  // through which threads come back from a restart: not to be held there
 };
 inline constexpr char outside_mark_text[] = "\x7f" "ckpt's agent.\n";
 static_assert(sizeof outside_mark_text == sizeof(outside_mark{}.text));
@@ -45,6 +46,7 @@ struct outside_box {
   sys::abi::user_regs registers;  // as ptrace has them, in front of the kernel's choice to make a
                                   // call again
   // The agent's; `answered` last.
+  u32 in_image;   // while an image is written, and so in a restarted program until it goes on
   u32 begun;      // the request whose checkpoint has begun
   u32 cancelled;  // one that an image was written over, which means nothing in another life
   u32 answered;

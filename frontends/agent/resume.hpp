@@ -220,6 +220,7 @@ inline void resume(const image::handover& given) {
     (void)sys::munmap(window.begin, keep.begin - window.begin);
     if (keep.end < window.end) (void)sys::munmap(keep.end, window.end - keep.end);
   }
+  close_outside_box(false);
   threads.leave();
 }
 

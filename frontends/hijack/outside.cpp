@@ -113,9 +113,10 @@ struct code_mapping {
   bool ours = false;
 };
 /// Executable mappings, the likely and the small ones first.
-std::vector<code_mapping> code_of(pid_t tid) {
+std::vector<code_mapping> code_of(pid_t tid, bool& readable) {
   std::vector<code_mapping> found;
   std::ifstream maps(proc(tid, "maps"));
+  readable = maps.is_open() && maps.peek() != std::ifstream::traits_type::eof();
   for (std::string line; std::getline(maps, line);) {
     unsigned long long begin = 0, end = 0;
     char protection[5] = {};
@@ -133,7 +134,10 @@ std::vector<code_mapping> code_of(pid_t tid) {
 template <class Visit>
 result<bool> find_marks(pid_t tid, Visit&& visit) {
   constexpr std::size_t at_once = 512;
-  for (const auto& mapping : code_of(tid)) {
+  bool readable = false;
+  const auto code = code_of(tid, readable);
+  if (!readable) return errc::access;
+  for (const auto& mapping : code) {
     u64 at = mapping.where.begin;
     while (at < mapping.where.end) {
       agent::outside_mark marks[at_once];
@@ -268,7 +272,11 @@ bool has_agent(pid_t pid) {
   return look.look_before(why).ok() && look.find_agent(why).ok() && look.busy().value_or(1) == 0;
 }
 
-result<u32> outside_checkpoint::busy() const { return peek<u32>(thread_, agent_.busy); }
+/// At work, or not restarted yet.
+result<u32> outside_checkpoint::busy() const {
+  const u32 closed = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(in_image)));
+  return closed | CKPT_TRY(peek<u32>(thread_, agent_.busy));
+}
 
 /// What can be said before anything is touched.
 result<void> outside_checkpoint::look_before(report& why) {
@@ -307,7 +315,8 @@ result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_ma
   if (mark.version != agent::outside_version)
     return why.refuse("its agent is of another version of ckpt (interface ", mark.version,
                       " and not ", agent::outside_version, "); use the ckpt that started it");
-  agent_ = {box, from_mark(mark.room), from_mark(mark.entry), from_mark(mark.busy)};
+  agent_ = {box, from_mark(mark.room), from_mark(mark.entry), from_mark(mark.busy),
+            {from_mark(mark.gate), from_mark(mark.gate_end)}};
   return true;
 }
 
@@ -349,7 +358,8 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why)
     CKPT_TRY(held.set_registers(now));
   }
   const auto agents = busy();
-  if (!agents.ok() || *agents != 0) return agents.ok() ? errc::busy : agents.error();
+  if (!agents.ok() || *agents != 0 || agent_.gate.contains(now.rip))
+    return agents.ok() ? errc::again : agents.error();
   if (static_cast<i64>(now.orig_rax) < 0) abort_restartable_sequence(thread_, now);
   stood.rip = now.rip;
 
@@ -379,7 +389,7 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why)
   const u32 last = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(asked)));
   const u32 answered = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(answered)));
   if (last != answered && CKPT_TRY(peek<i32>(thread_, CKPT_IN_BOX(process))) == inner_pid_)
-    return errc::busy;  // the thread that another asker sends has not arrived yet
+    return errc::again;  // the thread that another asker sends has not arrived yet
   number_ = last + 1 == 0 ? 1 : last + 1;
   CKPT_TRY(copy(true, thread_, agent_.room, room, sizeof room));
   CKPT_TRY(put(thread_, CKPT_IN_BOX(process), i32{inner_pid_}));
@@ -451,7 +461,7 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
   for (auto pause = std::chrono::milliseconds(1);; pause = std::min(pause * 2, std::chrono::milliseconds(50))) {
     const auto now = busy();
     if (!now.ok()) return why.explain(now.error(), "it has ended");
-    result<void> asked = errc::busy;
+    result<void> asked = errc::again;
     const bool free = *now == 0;
     if (free) asked = ask(wish, why);
     if (asked.ok() || asked.error() == errc::refused) return asked;
@@ -470,9 +480,9 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
       if (traced > 20 && busy().value_or(1) == 0)
         return why.refuse("it is traced by process ", tracer, " (", name_of(tracer),
                           "); let that let go of it first");
-    } else if (asked.error() != errc::busy) {
+    } else if (asked.error() != errc::busy && asked.error() != errc::again) {
       return why.explain(asked.error(), "cannot let it step into the agent");
-    } else if (free && busy().value_or(1) == 0 && ++stuck > 2) {
+    } else if (asked.error() == errc::busy && ++stuck > 2) {
       return why.refuse("thread ", thread_, " does not stop (inside vfork, or in a call that nothing "
                         "interrupts); try again when it has come back");
     }

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "../agent/outside_request.hpp"
+#include "ckpt/base/range.hpp"
 #include "ckpt/base/text.hpp"
 #include "ckpt/sys/file.hpp"
 
@@ -55,6 +56,7 @@ class outside_checkpoint {
   friend bool has_agent(pid_t pid);
   struct agent_place {
     u64 box = 0, room = 0, entry = 0, busy = 0;
+    range gate;
   };
   result<void> look_before(report& why);
   result<void> find_agent(report& why);

@@ -36,7 +36,8 @@ def now(session, *options, pid=None, wanted=0):
     words = [session.setup.ckpt, "-p", pid or session.process.pid, "--now", *options]
     status, out, err = session.setup.run(words, session.cwd)
     if status != wanted or (wanted == 0 and err) or (wanted != 0 and out):
-        raise harness.Failure(f"{words[1:]}: status {status}, stdout {out!r}, stderr {err!r}")
+        raise harness.Failure(f"{words[1:]}: status {status}, stdout {out!r}, stderr {err!r}; the "
+                              f"program: {session.process.ended(0.2)} {session.process.status}")
     return (out if wanted == 0 else err).rstrip("\n")
 
 
