@@ -54,6 +54,7 @@ inline result<void> look_before(session& s) {
                          "cannot read /proc/thread-self/status (is /proc mounted?)");
   s.program = proc::status_process(*status).value_or(0);  // for the line
   s.filtered = proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp;
+  state_of_agent.output.be_careful(s.filtered);
   if (s.filtered)
     return s.why.refuse(
         "the program is under seccomp, and its filter may kill it during a "

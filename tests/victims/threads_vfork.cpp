@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
-// A thread is inside vfork while its child sleeps for the milliseconds of the second argument;
-// another works on. tests/e2e/threads.py knows what a checkpoint says meanwhile.
+// A thread is inside vfork until there is a file of the name in the second argument; another works
+// on. tests/e2e/threads.py knows what a checkpoint says meanwhile.
 #include <sys/wait.h>
 
 #include "threads.hpp"
 
 int main(int count, char** values) {
   victim::begin(count, values);
-  const long duration = count > 2 ? atol(values[2]) : 1000;
+  const char* const until = count > 2 ? values[2] : "/";
   std::atomic<int> child_ended{0};
   const pthread_t thread = victim::start([&] {
     victim::arrive();
     const pid_t child = vfork();
     if (child == 0) {
-      const timespec time{duration / 1000, duration % 1000 * 1'000'000};
-      syscall(SYS_nanosleep, &time, nullptr);
+      const timespec moment{0, 10'000'000};
+      while (syscall(SYS_access, until, F_OK) != 0) syscall(SYS_nanosleep, &moment, nullptr);
       _exit(3);
     }
     int status = 0;
