@@ -61,8 +61,8 @@ enum {
 };
 
 struct regular {
-  char *path;   /* from malloc; a callback may free it and put another in its place. NULL when there
-                   was no memory for it: the path stays as it is */
+  char *path;   /* from malloc; a callback that may call free can free it and put another from malloc
+                   in its place. NULL when there was no memory for it: the path stays as it is */
   int mode;     /* as open(2) takes it: O_RDONLY, O_WRONLY or O_RDWR, with O_APPEND and O_NONBLOCK */
   off_t offset; /* in bytes */
 };
@@ -155,6 +155,7 @@ CKPT_DECLARE(int, ckpt, (char *name), (name), 0)
  * image is verified as a whole before. Other threads end, and so do alarms. Returns only on failure,
  * as ckpt_error() says, and then the program is as it was. Ordinary.
  *
+ *   char text[256];
  *   ckpt_restart("model.ckpt");
  *   ckpt_error(text, sizeof text);
  *   fprintf(stderr, "cannot go back: %s\n", text); */
@@ -235,13 +236,16 @@ CKPT_DECLARE(int, region, (void *address, size_t length, int what), (address, le
  * a handler with SA_ONSTACK. Before and after a checkpoint other threads run; after a restart they are
  * held until the last returns.
  *
- * What f may do: in a checkpoint that a signal or the period asked for, and after any restart, what a
- * signal handler may (signal-safety(7)); it keeps errno, as a handler does. In one that ckpt_ckpt asked for in ordinary context, preckpt
- * and postckpt functions may do everything but call ckpt_ckpt, which is refused, or end the thread.
+ * What f may do: in a checkpoint that a signal or the period asked for, and after a restart, what a
+ * signal handler may (signal-safety(7)); it keeps errno, as a handler does. In a checkpoint that
+ * ckpt_ckpt asked for in ordinary context, preckpt and postckpt functions may do everything but call
+ * ckpt_ckpt, which is refused, or end the thread; and functions of a restart from it may call malloc and
+ * free if the program had one thread then, for another may have been within them.
  * There may be 64 of each kind; one more is not called, as ckpt_error() says. Ordinary.
  *
- *   static void flush(void *log) { fflush(log); }
- *   ckpt_on_preckpt(flush, log); */
+ *   static void count(void *restarts) { ++*(volatile int *)restarts; }
+ *   static volatile int restarts;
+ *   ckpt_on_restart(count, (void *)&restarts); */
 typedef void ckpt_callback(void *);
 CKPT_DECLARE_VOID(on_preckpt, (ckpt_callback * f, void *arg), (f, arg))
 CKPT_DECLARE_VOID(on_postckpt, (ckpt_callback * f, void *arg), (f, arg))
@@ -262,15 +266,18 @@ CKPT_DECLARE_VOID(on_restart, (ckpt_callback * f, void *arg), (f, arg))
  * compared with the file that was, not cut by --files=rewind, made when it is not there and the
  * descriptor could be written, and need not be a file of the same kind; contents that the image has
  * of a file without a name are not used. Locks are put on it again; mappings stay those of the file
- * that was. A relative path is relative to the program's directory. Descriptors that --ignore-fd names by number have CKPT_FD_IGNORE from the
- * beginning, and what the program says counts. Pipes, sockets and the like have no path.
+ * that was. A relative path is relative to the program's directory. Descriptors
+ * that --ignore-fd names by number have CKPT_FD_IGNORE from the beginning, and what the program says
+ * counts. Pipes, sockets and the like have no path.
  *
  * Paths come from memory that was taken when a callback was added, or in ckpt_config, for twice as
  * many descriptors as were open then; where it is not enough a path is NULL and a line says so. What
  * a function puts there takes the place of what it frees: longer paths serve as well in later
  * checkpoints, shorter ones may not.
  *
- *   void moved(void *unused) {
+ * Of a program with one thread, which makes its checkpoints by ckpt_ckpt:
+ *
+ *   static void moved(void *unused) {
  *     struct ckptfdtbl *table = ckpt_fds();
  *     unsigned i;
  *     for (i = 0; table && i < table->nfd; ++i)
@@ -278,7 +285,8 @@ CKPT_DECLARE_VOID(on_restart, (ckpt_callback * f, void *arg), (f, arg))
  *         free(table->fds[i].u.reg->path);
  *         table->fds[i].u.reg->path = strdup("/new/place/log");
  *       }
- *   } */
+ *   }
+ *   ckpt_on_restart(moved, NULL); */
 CKPT_DECLARE(struct ckptfdtbl *, fds, (void), (), NULL)
 
 #undef CKPT_DECLARE

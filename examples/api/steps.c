@@ -28,7 +28,7 @@ static void leave_socket_out(void *unused) {
   if (entry != NULL) entry->treatment = CKPT_FD_IGNORE;
 }
 
-/* This program has one thread, and its checkpoint is a call: so free and strdup may be called here. */
+/* This program has one thread, and its checkpoint is a call: so malloc and free may be called here. */
 static void follow_log(void *unused) {
   struct ckptfd *entry = entry_of(log_fd);
   (void)unused;

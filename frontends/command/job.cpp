@@ -19,6 +19,8 @@
 #include <utility>
 
 #include "../hijack/outside.hpp"
+#include "ckpt/proc/stat.hpp"
+#include "ckpt/proc/text_file.hpp"
 #include "job_image.hpp"
 #include "job_lock.hpp"
 #include "job_witness.hpp"
@@ -148,7 +150,7 @@ class job {
       case image_state::interrupted: {
         const int signal = wanted_end();
         lock_.remove();
-        end_by(signal);
+        let_act(signal);
         return 128 + signal;
       }
       case image_state::absent: return 0;
@@ -411,15 +413,10 @@ class job {
   }
 
   [[nodiscard]] bool still_stopped() const {
-    std::FILE* file = std::fopen(("/proc/" + std::to_string(child_) + "/stat").c_str(), "re");
-    if (file == nullptr) return true;
-    char text[1024] = {};
-    const std::size_t size = std::fread(text, 1, sizeof text - 1, file);
-    std::fclose(file);
-    const std::string_view stat(text, size);
-    const auto name_end = stat.rfind(") ");
-    if (name_end == std::string_view::npos || name_end + 2 >= stat.size()) return true;
-    return stat[name_end + 2] == 'T' || stat[name_end + 2] == 't';
+    char room[1024];
+    const auto text = proc::read_text(("/proc/" + std::to_string(child_) + "/stat").c_str(), room);
+    const auto stat = text.ok() ? proc::parse_stat(*text) : text.error();
+    return !stat.ok() || stat->state == 'T' || stat->state == 't';
   }
 
   /// Returns when the shell lets us go on. A stop for which a checkpoint is wanted is none.
@@ -429,17 +426,18 @@ class job {
       wishes_[signal] = stopped_by_wish_ = true;
       return;
     }
-    take_default(signal);
+    let_act(signal);
+  }
+  /// As on a process that does nothing about it.
+  static void let_act(int signal) {
+    struct sigaction standard {};
+    sigaction(signal, &standard, nullptr);
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, signal);
     kill(getpid(), signal);
     sigprocmask(SIG_UNBLOCK, &one, nullptr);
     sigprocmask(SIG_BLOCK, &one, nullptr);
-  }
-  static void take_default(int signal) {
-    struct sigaction standard {};
-    sigaction(signal, &standard, nullptr);
   }
 
   std::optional<int> end_like(int status) {
@@ -460,16 +458,8 @@ class job {
     const int signal = WTERMSIG(status);
     const rlimit none{0, 0};  // the program has left its core already
     setrlimit(RLIMIT_CORE, &none);
-    end_by(signal);
+    let_act(signal);
     return 128 + signal;  // the first process of a container cannot kill itself
-  }
-  static void end_by(int signal) {
-    take_default(signal);
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, signal);
-    kill(getpid(), signal);
-    sigprocmask(SIG_UNBLOCK, &one, nullptr);
   }
 
   /// The program has ended by itself. An image that could not be restarted is no less good for it.

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "../agent/interrupted_call.hpp"
+#include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/status.hpp"
 #include "ckpt/state/x86_64/signal_frame.hpp"
 #include "x86_64/machine.hpp"
@@ -49,23 +50,15 @@ std::string name_of(pid_t pid) {
   while (!name.empty() && name.back() == '\n') name.pop_back();
   return name;
 }
-/// What stands behind the name in /proc/PID/stat: state, parent, group, session, terminal, its
-/// group, flags.
+/// '?' when it is gone.
 struct process_state {
   char letter = '?';
-  u64 flags = 0;
+  u32 flags = 0;
 };
 process_state state_of(const std::string& directory) {
   const std::string text = text_of(directory + "/stat");
-  process_state s;
-  const auto end = text.rfind(')');
-  if (end == std::string::npos) return s;
-  int ignored[5];
-  unsigned long long flags = 0;
-  if (std::sscanf(text.c_str() + end + 1, " %c %d %d %d %d %d %llu", &s.letter, &ignored[0],
-                  &ignored[1], &ignored[2], &ignored[3], &ignored[4], &flags) == 7)
-    s.flags = flags;
-  return s;
+  const auto stat = proc::parse_stat(text);
+  return stat.ok() ? process_state{stat->state, stat->flags} : process_state{};
 }
 
 std::vector<pid_t> numbers_in(const std::string& directory) {
@@ -246,11 +239,6 @@ state::extended_layout layout_for(const std::byte* area) {
   return l;
 }
 
-/// The number that /proc shows for the process in the innermost PID namespace.
-pid_t inner_number(const std::string& status, pid_t otherwise) {
-  return proc::status_innermost_pid(status).value_or(otherwise);
-}
-
 }  // namespace
 
 pid_t program_behind(pid_t pid) {
@@ -284,7 +272,7 @@ result<void> outside_checkpoint::look_before(report& why) {
     return why.refuse(access("/proc/self/stat", F_OK) == 0 ? "there is no such process"
                                                            : "/proc is not mounted");
   const auto process = state_of("/proc/" + std::to_string(pid_));
-  constexpr u64 kernel_thread = 0x0020'0000;  // PF_KTHREAD
+  constexpr u32 kernel_thread = 0x0020'0000;  // PF_KTHREAD
   if ((process.flags & kernel_thread) != 0) return why.refuse("it is a thread of the kernel");
   thread_ = 0;
   for (const pid_t tid : numbers_in(proc(pid_, "task"))) {
@@ -303,7 +291,7 @@ result<void> outside_checkpoint::look_before(report& why) {
     return why.refuse("it is under strict seccomp, which would kill it during a checkpoint");
   if (status.find("\nx86_Thread_features:\tshstk") != std::string::npos)
     return why.refuse("it runs with a shadow stack, which this version does not save");
-  inner_pid_ = inner_number(text_of(proc(pid_, "status")), pid_);
+  inner_pid_ = proc::status_innermost_pid(text_of(proc(pid_, "status"))).value_or(pid_);
   return {};
 }
 

@@ -10,11 +10,12 @@ KIB = 1024
 # What, and how many bytes at most.
 LIMITS = {
     "stack of the program that the handler uses": 64,
-    "restarter, the head of every image": 124 * KIB,  # with the ways back to a number, and who we are outside
+    "restarter, the head of every image": 128 * KIB,  # with the ways back to a number, and who we are outside
     # With the verifier for ckpt_restart.
     "agent in memory, without its working memory and the restarter it carries": 480 * KIB,
-    # With the two lists of regions and the paths for ckpt_fds, most of which nobody touches.
-    "working memory of the agent (zero, touched only during a checkpoint)": 544 * KIB,
+    # With the two lists of regions, the paths for ckpt_fds, names, and the room of who asks from outside,
+    # most of which nobody touches.
+    "working memory of the agent (zero, touched only during a checkpoint)": 576 * KIB,
 }
 
 

@@ -84,7 +84,8 @@ extern int log_fd, database;
 extern char key[32];
 extern void *cache;
 extern size_t cache_size;
-extern void reseed(void), write_record(int);
+extern void reseed(void), write_record(int), save_by_myself_every(int), open_log_again(void);
+extern void seed_from(const unsigned char *, size_t);
 """
 
 

@@ -22,7 +22,7 @@ CALLS = re.compile(r"(?<![\w.>:])(?:[\w.]+(?:\.|->)|(?:\w+::)+)?"
 KEPT = re.compile(r'\b(?:\w+\.)?why\s*=\s*((?:[^;"]|"(?:[^"\\]|\\.)*")*);')
 # A line with a name of its own; what is called a cure stands at the end of others.
 NAMED = re.compile(r"constexpr std::string_view (?!cure|close_it)\w+\s*=((?:\s*\"(?:[^\"\\]|\\.)*\")+);")
-PIECES = re.compile(r"(?:\b(?:line_?|text)\.append\((?:[^;\"]|\"(?:[^\"\\]|\\.)*\")*;\s*(?:if[^;{]*\)\s*)?)+")
+PIECES = re.compile(r"(?:\b(?:line_?|text|why)\.append\((?:[^;\"]|\"(?:[^\"\\]|\\.)*\")*;\s*(?:if[^;{]*\)\s*)?)+")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 WORD = re.compile(r"[A-Za-z][a-z/]{2,}|/proc[\w/]*|[A-Z_]{3,}")
 # Words that every second message has.
@@ -100,7 +100,7 @@ def messages(root):
         for found in PIECES.finditer(text):
             calls.append((found, found[0], None))
         calls += [(found, found[1], None) for found in KEPT.finditer(text)]
-        if path.parts[-2] in ("agent", "restart", "hijack", "command"):
+        if path.parts[-2] in ("agent", "restart", "hijack", "command", "options"):
             calls += [(found, found[1], None) for found in NAMED.finditer(text)
                       if len(words(found[1])) >= 3]
         for found, arguments, name in calls:
