@@ -311,6 +311,8 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     me.callbacks.note_place(
         s.thread, (below_it ? context.uc_mcontext.rsp : reinterpret_cast<u64>(&context)) - below);
     CKPT_TRY(choose_name(s, w.name));
+    // Now, for the image: who is restarted from it asks, too.
+    me.error.clear();
     close_outside_box(true);
     const auto made = run_helper(s);
     if (!made.ok() || w.goes_on) close_outside_box(false);
@@ -356,7 +358,6 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     tell_trigger_taken(true, false);
   }
   if (!w.goes_on) sys::exit_group(0);
-  me.error.clear();
   me.last.went_on();
   return true;
 }

@@ -23,9 +23,12 @@ using namespace ckpt;
 
 constexpr int own_failure = 125;
 
+/// What wrong usage ends with. With -p no program could have the same status, and it is 2.
+int usage_status = own_failure;
+
 [[noreturn]] void usage_error() {
   std::fputs("usage: ckpt [OPTION]... PROGRAM [ARGUMENT]... (see ckpt --help)\n", stderr);
-  std::exit(own_failure);
+  std::exit(usage_status);
 }
 
 [[noreturn]] void bad_value(const options::option& o, std::string_view value) {
@@ -33,13 +36,13 @@ constexpr int own_failure = 125;
   shown.append(quoted{value});
   if (o.id == options::id::signal && options::parse_signal(value).error() == errc::access) {
     std::fprintf(stderr, "ckpt: --signal %s %s\n", shown.c_str(), options::why_no_trigger.data());
-    std::exit(own_failure);
+    std::exit(usage_status);
   }
   std::fprintf(stderr, "ckpt: --%.*s %.*s means nothing (%.*s)\n",
                static_cast<int>(o.long_name.size()), o.long_name.data(),
                static_cast<int>(shown.view().size()), shown.view().data(),
                static_cast<int>(o.meaning.size()), o.meaning.data());
-  std::exit(own_failure);
+  std::exit(usage_status);
 }
 
 }  // namespace
@@ -63,6 +66,9 @@ int main(int argc, char** argv) {
   command::now_options at_once;
   agent::config checked;  // the agent's own parser decides what a value may be
   for (int c; (c = getopt_long(argc, argv, short_names.c_str(), long_names.data(), nullptr)) != -1;) {
+    constexpr int long_pid = 1000 + static_cast<int>(options::id::pid);
+    if (c == 'p' || c == long_pid || (c == '?' && (optopt == 'p' || optopt == long_pid)))
+      usage_status = 2;
     if (c == '?') usage_error();
     for (const auto& o : options::table) {
       if ((o.readers & options::command) == 0 ||
@@ -82,7 +88,7 @@ int main(int argc, char** argv) {
         if (!value.empty()) shown.append(' ').append(quoted{value.substr(0, 80)});
         if (value.size() > 80) shown.append("...");
         std::fprintf(stderr, "ckpt: the name%s %s\n", shown.c_str(), why.c_str());
-        return own_failure;
+        return usage_status;
       }
       const auto own = command::take_job_option(job, o.id, value);
       if (own == command::taken::wrong || (o.id == options::id::pid && !at_once.take_pid(value)) ||

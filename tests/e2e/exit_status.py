@@ -75,7 +75,7 @@ def own_status(setup):
 def usage(setup):
     cwd = setup.directory("work")
     faults = []
-    for words in (["--frobnicate", "true"], ["-q", "true"], [], ["-n"], ["-c"], ["-z"],
+    for words in (["--frobnicate", "true"], ["-y", "true"], [], ["-n"], ["-c"], ["-z"],
                   ["-z", "often", "true"], ["-a", "SIGFROB", "true"], ["-a", "-3", "true"],
                   ["-a", "4711", "true"]):
         status, out, err = setup.run([setup.ckpt, *words], cwd)
@@ -83,8 +83,14 @@ def usage(setup):
             faults.append(f"ckpt {words}: status {status}, stdout {out!r}, stderr {err!r}")
         elif not err.startswith(("ckpt: ", "usage: ", "Usage: ")):
             faults.append(f"ckpt {words}: stderr {err!r}")
-        elif words[:1] in (["--frobnicate"], ["-q"], []) and "usage" not in err.lower():
+        elif words[:1] in (["--frobnicate"], ["-y"], []) and "usage" not in err.lower():
             faults.append(f"ckpt {words}: no usage in {err!r}")
+    # With -p no program's status stands beside it, and usage is 2 as with readckpt.
+    for words in (["-p"], ["--pid"], ["-p", "often"], ["-p", "1", "true"], ["-p", "1", "--exit-code", "1"],
+                  ["-p", "1", "-z", "often"], ["-p", "1", "--frobnicate"]):
+        status, out, err = setup.run([setup.ckpt, *words], cwd)
+        if status != 2 or out or not err.startswith(("ckpt: ", "usage: ")):
+            faults.append(f"ckpt {words}: status {status}, stdout {out!r}, stderr {err!r}")
     for option, word in (("--help", "usage"), ("--version", r"\d+\.\d+")):
         status, out, err = setup.run([setup.ckpt, option], cwd)
         if status != 0 or err or not re.search(word, out, re.I):

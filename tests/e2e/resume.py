@@ -244,6 +244,24 @@ def two_at_once(setup):
     job.ended()
 
 
+def started_again_at_once(setup):
+    """Whoever sees ckpt die starts the line again before the witness has let go of the name."""
+    job = Job(setup)
+    job.resume()
+    job.checkpointed()
+    for _ in range(10):
+        job.resume()
+        # Its end takes a while, so that the name is still held.
+        child = [pid for pid in harness.children_of(job.process.pid)
+                 if harness.read_proc(pid, "comm") != "ckpt-witness\n"][0]
+        program = harness.program_behind(child)
+        os.kill(program, signal.SIGSTOP)
+        os.kill(job.process.pid, signal.SIGKILL)
+        job.process.wait()
+    job.resume()
+    job.ended()
+
+
 def periodic(setup):
     """Images by the clock are removed at the end, too."""
     job = Job(setup)
@@ -399,7 +417,7 @@ def stop_and_go(job, shell):
 def body(setup):
     cases = [(case.__name__.replace("_", " "), lambda c=case: c(setup)) for case in (
         three_rounds, kept_as_done, killed, program_killed, parent_killed, torn, other_commands, scripts,
-        two_at_once, periodic, ended_by_its_own, cannot_start, a_pipe, interrupted_early, asked_by_its_parent)]
+        two_at_once, started_again_at_once, periodic, ended_by_its_own, cannot_start, a_pipe, interrupted_early, asked_by_its_parent)]
     cases += [(f"terminal: {case.__name__.replace('_', ' ')}", lambda c=case: in_shell(setup, c))
               for case in (interrupt, stop_to_checkpoint, stop_and_go)]
     harness.run_cases(setup, cases)

@@ -90,19 +90,35 @@ TEST_CASE("an image belongs to the living process that has signed it, unless we 
   const std::string path = directory.path() + "/image";
   const wire::blob<16> none{};
   const auto me = own_identity();
-  CHECK_FALSE(belongs_to_another(path.c_str(), none, me));  // nothing there
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, me, me.pid));  // nothing there
   std::ofstream(path) << "no image";
-  CHECK_FALSE(belongs_to_another(path.c_str(), none, me));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, me, me.pid));
   sleeper other;
   const auto who = identity_of(other.pid);
   write_image(path, who, 7);
-  CHECK(belongs_to_another(path.c_str(), none, me));
+  CHECK(belongs_to_another(path.c_str(), none, me, me.pid));
   wire::blob<16> known{};
   known.bytes[0] = 7;
-  CHECK_FALSE(belongs_to_another(path.c_str(), known, me));
+  CHECK_FALSE(belongs_to_another(path.c_str(), known, me, me.pid));
   known.bytes[1] = 1;
-  CHECK(belongs_to_another(path.c_str(), known, me));
-  CHECK_FALSE(belongs_to_another(path.c_str(), none, who));  // its own
+  CHECK(belongs_to_another(path.c_str(), known, me, me.pid));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, who, who.pid));  // its own
   other.end();
-  CHECK_FALSE(belongs_to_another(path.c_str(), none, me));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, me, me.pid));
+}
+
+TEST_CASE("whoever had the caller's number before it is gone, however close their starts are") {
+  const test::scratch_directory directory;
+  const std::string path = directory.path() + "/image";
+  const wire::blob<16> none{};
+  const auto stand_in = own_identity();
+  sleeper program;
+  auto before = identity_of(program.pid);
+  before.start -= 1;
+  write_image(path, before, 7);
+  CHECK(belongs_to_another(path.c_str(), none, stand_in, stand_in.pid));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, stand_in, program.pid));
+  before.view += 1;  // the number of somebody elsewhere
+  write_image(path, before, 7);
+  CHECK(belongs_to_another(path.c_str(), none, stand_in, program.pid));
 }

@@ -66,6 +66,7 @@ int main(int count, char** values) {
   victim::expect_equal("last release", 0, static_cast<uint64_t>(left));
   if (!there()) victim::lost("no checkpoint by the last release");
   victim::expect_equal("restarted", goes_on ? 0 : 1, static_cast<uint64_t>(ckpt_restarted()));
+  if (ckpt_error(text, sizeof text) != 0) victim::lost("the empty error: %s", text);
   if (goes_on) {
     unlink(image);
     ckpt_hold();
