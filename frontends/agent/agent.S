@@ -68,7 +68,7 @@ trigger_entry:
     mov %eax, %r12d
     cmp $1, %ebx
     jne 4f
-    mov %rbp, %rsp
+    lea -256(%rbp), %rsp        // kept_for_timed_frame
     and $-16, %rsp
     call agent_after
     lea agent_trigger_stack_end(%rip), %rsp

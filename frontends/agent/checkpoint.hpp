@@ -306,7 +306,7 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     s.goes_on = w.goes_on;
     s.name_mark = w.mark();
     // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
-    constexpr u64 below = 128;
+    constexpr u64 below = 128 + kept_for_timed_frame;
     const bool below_it = w.by_call || w.outside != nullptr;
     me.callbacks.note_place(
         s.thread, (below_it ? context.uc_mcontext.rsp : reinterpret_cast<u64>(&context)) - below);

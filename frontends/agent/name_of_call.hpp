@@ -36,8 +36,12 @@ class name_of_call {
   // Context: any, no libc
   result<void> resolve_file(std::string_view given, fixed_text<name_capacity>& to,
                             report& why) const {
+    fixed_text<192> reason;
+    if (given.empty() || options::has_other_scheme(given)) {
+      (void)options::may_be_name(given, reason);
+      return why.refuse("the name ", quoted{given.substr(0, 200)}, " ", reason.view());
+    }
     given = options::without_scheme(given);
-    if (given.empty()) return why.refuse("the name is empty");
     to.clear();
     if (!given.starts_with('/')) to.append(start_.view());
     to.append(given);

@@ -37,7 +37,7 @@ agent_outside_entry:
     syscall
     // Functions that the program wants called run on its stack, below the red zone. Otherwise that is
     // left alone: a stack of Go's may have room for nothing.
-    sub $128, %rsp
+    sub $128 + 256, %rsp        // and below kept_for_timed_frame
     and $-16, %rsp
     lea agent_outside_room(%rip), %rax
     cmpl $0, agent_callbacks(%rip)

@@ -31,6 +31,10 @@ struct timed_frame {
   sys::abi::timespec limit;
 };
 static_assert(offsetof(timed_frame, rip) == 48 && offsetof(timed_frame, rsp) == 56);
+/// What functions of the program's that run on its stack leave free for it, below a signal's frame or
+/// the red zone: agent.S and outside.S have the number, too.
+inline constexpr u64 kept_for_timed_frame = 256;
+static_assert(64 + sizeof(timed_frame) + 16 <= kept_for_timed_frame);
 
 /// Which register holds a relative limit, and how.
 struct limit_place {
