@@ -318,7 +318,7 @@ TEST_CASE("a record with an illegal field or a wrong size is refused") {
   CHECK(with_record<state::segment>(0, [](auto& s) {
           s.kind = static_cast<state::segment_kind>(8);
         }) == "a record of type 6 is malformed");
-  CHECK(with_record<state::thread>(0, [](auto& t) { t.flags = u32{2}; }) ==
+  CHECK(with_record<state::thread>(0, [](auto& t) { t.flags = u32{4}; }) ==
         "a record of type 8 is malformed");
   CHECK(with_record<state::host>(0, [](auto& h) {
           h.node = std::bit_cast<wire::text<64>>(std::array<u8, 64>{'a', 0, 'b'});
