@@ -66,6 +66,7 @@ struct alignas(128) naming {
 struct agent_state {
   agent::naming naming;
   image::process_identity outside;  // its stand-in, when it is in a PID namespace
+  image::process_identity gone;     // who wrote the image that this was restarted from, and is dead
   agent::config config;
   agent::output output;
   agent::period period;

@@ -127,7 +127,8 @@ inline result<int> claim_name(session& s) {
         return made.error();
       if (file &&
           !image::belongs_to_another(s.final_name.c_str(), state_of_agent.naming.image,
-                                     writer_identity(s), s.outer_pid_number))
+                                     writer_identity(s), s.outer_pid_number,
+                                     state_of_agent.gone))
         return file.release();
       if (file) {
         remove_temporary(s);

@@ -146,6 +146,7 @@ inline void resume(const image::handover& given) {
   descriptors_of_agent.forget();
   me.child_told = false;
   me.outside = h.outside;
+  me.gone = h.gone;
   ++me.generation;
   open_outside_box();
   me.last.was_restarted();

@@ -268,6 +268,26 @@ os.write(1, b"ok\\n")
 """
 
 
+def of_the_past(setup):
+    """What a program wrote after the image it is restarted from is in nobody's way, also when its
+    end cannot be seen from a namespace."""
+    session = harness.Session(setup)
+    session.IMAGE = "im.%n"
+    process = session.start(session.victim("tick"), "-c")
+    for number in (1, 2, 3):
+        expect("a name", trigger_new(session, process), f"im.{number}")
+    process.kill()
+    for number in (1, 2):
+        session.IMAGE = f"im.{number}"
+        process = session.restart()
+        session.IMAGE = "im.%n"
+        for later in range(number + 1, 4):
+            expect("a name of the past", trigger_new(session, process), f"im.{later}")
+        process.kill()
+        expect("what is said", process.stderr(), "")
+    expect("images", images(session), ["im.1", "im.2", "im.3"])
+
+
 def children(setup):
     """Forked children write names of their own, under a pattern with %p without another word."""
     for pattern, name, silent in (("im", "im.{}", False), ("im-%p", "im-{}", True),
@@ -314,7 +334,8 @@ def body(setup):
     harness.run_cases(setup, [(name, (lambda case: lambda: case(setup))(case)) for name, case in (
         ("patterns", patterns), ("times", times), ("limits", limits), ("no names", refused),
         ("of another", of_another), ("killed at any time", killed_any_time), ("meeting", meeting),
-        ("copies", copies), ("children", children), ("inherited", inherited))])
+        ("copies", copies), ("of the past", of_the_past), ("children", children),
+        ("inherited", inherited))])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ TEST_CASE("the fields of the handover stay where they are") {
   CHECK(offsetof(handover, tids_kept) == 104);
   CHECK(offsetof(handover, capabilities) == 112);
   CHECK(offsetof(handover, outside) == 120);
-  CHECK(sizeof(handover) >= 144);
+  CHECK(offsetof(handover, gone) == 144);
+  CHECK(sizeof(handover) >= 168);
   CHECK(static_cast<u32>(state::files_policy::standard) == 0);
   CHECK(static_cast<u32>(state::files_policy::rewind) == 1);
   CHECK(static_cast<u32>(state::files_policy::keep) == 2);

@@ -121,4 +121,5 @@ TEST_CASE("whoever had the caller's number before it is gone, however close thei
   before.view += 1;  // the number of somebody elsewhere
   write_image(path, before, 7);
   CHECK(belongs_to_another(path.c_str(), none, stand_in, program.pid));
+  CHECK_FALSE(belongs_to_another(path.c_str(), none, stand_in, program.pid, before));
 }

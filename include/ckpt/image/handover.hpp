@@ -38,6 +38,9 @@ struct handover {
   u64 capabilities;
   /// Of the stand-in, when the program is in a PID namespace behind it; otherwise its pid is 0.
   process_identity outside;
+  /// Who wrote the image, when it was dead as the restart began; otherwise its pid is 0. From within
+  /// a PID namespace nobody can see that.
+  process_identity gone;
 };
 
 /// The agent's entry, on its own stack, with interrupts of every kind blocked. Does not return.

@@ -124,10 +124,11 @@ inline process_identity writer_of(const format::file_header& h) {
 
 /// Whether what stands under the name belongs to a process that may live. `known` is the image that
 /// the program has written last, or comes from; `me` is who it is itself, and `number` what /proc calls
-/// it, which is not `me`'s behind a stand-in.
+/// it, which is not `me`'s behind a stand-in; `gone` is known to be dead.
 // Context: any, no libc
 inline bool belongs_to_another(const char* name, const wire::blob<16>& known,
-                               const process_identity& me, i32 number) {
+                               const process_identity& me, i32 number,
+                               const process_identity& gone = {}) {
   const auto opened = sys::openat(sys::abi::at_fdcwd, name,
                                   sys::abi::o_rdonly | sys::abi::o_nonblock | sys::abi::o_noctty |
                                       sys::abi::o_cloexec);
@@ -140,7 +141,7 @@ inline bool belongs_to_another(const char* name, const wire::blob<16>& known,
       kernel, file.get(), {reinterpret_cast<std::byte*>(&h), sizeof h}, format::header_offset);
   if (!got.ok() || *got != sizeof h || h.signature != format::image_magic) return false;
   const auto writer = writer_of(h);
-  if (h.id == known || writer == me) return false;
+  if (h.id == known || writer == me || writer == gone) return false;
   const auto here = identity_of(0);
   // Restarted at once and with its number, the program looks like whoever had that before it.
   if (writer.pid == number && writer.view == here.view && writer.boot == here.boot) return false;
