@@ -26,6 +26,9 @@ struct injected {
   u64 options = 0;  // address of text like the launch variable's
   u64 options_length = 0;
   u64 begin_alone = 0;  // from the agent: where agent_begin_alone is (agent.S)
+  u64 running = 0;  // 1: the program has run before, and its environment is not asked
+  u64 done = 0;     // from the agent: 1 when it is in place, or has taken the options
+  u64 kept_signal = 0;  // from the agent: the trigger that the program handles, and keeps
 };
 /// The field that holds the LD_PRELOAD the user had; absent when there was none.
 inline constexpr std::string_view launch_preload = "preload";

@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
   }
   if (at_once.pid != 0) {
     if (optind < argc || job.any()) usage_error();
-    return command::checkpoint_now(at_once, checked);
+    return command::attach(at_once, settings, checked);
   }
   if (optind >= argc || at_once.now) usage_error();
   try {
