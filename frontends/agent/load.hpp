@@ -169,14 +169,42 @@ inline void configure_from_outside(injected& given) {
   given.done = 1;
 }
 
+/// As far as every way in goes.
+// Context: library load
+inline void take_place() {
+  auto& me = state_of_agent;
+  make_absolute_log(me.config.log);
+  me.home = sys::getpid();
+  open_outside_box();
+  forget_on_fork();
+  draw_instance();
+}
+
+/// The program has run before: its first stack and environment are its own by now, and everything that
+/// there is to know comes with `given`.
+// Context: all threads held
+inline void load_into_running(injected& given) {
+  auto& me = state_of_agent;
+  me.output.remember();
+  begin_with_defaults(me.config);
+  const auto options =
+      read_options({reinterpret_cast<const char*>(given.options), given.options_length}).given;
+  me.name_of_call.remember_start();
+  take_place();
+  given.done = 1;
+  const int signal = signal_for(me.config.signal, me.config.period_ms);
+  if (signal == 0 || keeps_signal(signal, options, given)) return;
+  (void)me.trigger.install(signal);
+  if (me.config.period_ms != 0) me.period.start(signal, me.config.period_ms);
+}
+
 inline void load(injected* given) {
+  if (given != nullptr && given->running != 0) return load_into_running(*given);
   auto& me = state_of_agent;
   me.output.remember();
   if (given != nullptr) given->begin_alone = reinterpret_cast<u64>(&agent_begin_alone);
   const auto stack = initial_stack::find();
-  const bool running = given != nullptr && given->running != 0;
   if (!stack.ok()) {
-    if (running) return;  // whoever has brought us says so
     say("cannot read /proc/self/stat, so this program cannot be checkpointed (is /proc mounted?)");
     return;
   }
@@ -187,18 +215,12 @@ inline void load(injected* given) {
                                : read_options({reinterpret_cast<const char*>(given->options),
                                                given->options_length})
                                      .given);
-  if (!running) read_variables(*stack, options);
+  read_variables(*stack, options);
   me.name_of_call.remember_start();
   default_name(*stack);
-  make_absolute_log(me.config.log);
-  me.home = sys::getpid();
-  open_outside_box();
-  forget_on_fork();
-  draw_instance();
-  if (!running) tell_trigger_at_load();
-  if (running) given->done = 1;
+  take_place();
+  tell_trigger_at_load();
   if (const int signal = signal_for(me.config.signal, me.config.period_ms); signal != 0) {
-    if (running && keeps_signal(signal, options, *given)) return;
     (void)me.trigger.install(signal);
     if (me.config.period_ms != 0) me.period.start(signal, me.config.period_ms);
   }

@@ -8,12 +8,13 @@
 
 #include <array>
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <new>
 #include <thread>
 
 #include "../agent/config.hpp"
 #include "../agent/interrupted_call.hpp"
+#include "ckpt/proc/stat.hpp"
 #include "ckpt/sys/file.hpp"
 #include "other_process.hpp"
 #include "outside.hpp"
@@ -41,8 +42,10 @@ class all_threads {
         const char state = state_of(proc(pid_, "task/" + std::to_string(tid))).letter;
         if (state == 'Z' || state == 'X' || state == '?') continue;
         grown = true;
-        CKPT_TRY(meet(tid, why));
+        CKPT_TRY(meet(tid));
       }
+      for (auto t = threads_.begin(); t != threads_.end();)
+        t = CKPT_TRY(stands_still(*t, why)) ? std::next(t) : threads_.erase(t);
     }
     return threads_.empty() ? result<void>(errc::gone) : result<void>();
   }
@@ -71,6 +74,7 @@ class all_threads {
     explicit held(pid_t t) : tid(t), thread(t) {}
     pid_t tid;
     held_thread thread;
+    bool still = false;
   };
 
   [[nodiscard]] bool is_known(pid_t tid) const {
@@ -79,16 +83,35 @@ class all_threads {
     return false;
   }
 
-  result<void> meet(pid_t tid, report& why) {
+  result<void> meet(pid_t tid) {
     held& t = threads_.emplace_back(tid);
-    const auto taken = t.thread.take(PTRACE_O_TRACESYSGOOD);
-    if (taken.ok()) return leave_calls_to_kernel(t);
+    const auto seized = t.thread.seize(PTRACE_O_TRACESYSGOOD);
+    if (seized.ok()) return {};
     threads_.pop_back();
-    if (taken.error() == errc::gone || taken.error() == no_such) return {};
-    if (taken.error() == errc::busy)
-      return why.refuse("thread ", tid, " does not stop (inside vfork, or in a call that nothing "
+    if (seized.error() == no_such) return {};
+    // One on its way out lets nobody trace it from a moment before it counts as ended.
+    const auto state = state_of(proc(pid_, "task/" + std::to_string(tid)));
+    if (seized.error() == not_permitted && (state.flags & proc::task_exiting) != 0) return {};
+    return seized;
+  }
+
+  /// False for one that has ended.
+  result<bool> stands_still(held& t, report& why) {
+    if (t.still) return true;
+    auto stopped = t.thread.wait();
+    // One that waits for a processor on a busy machine will stop as soon as it gets one.
+    for (int more = 0; stopped.error() == errc::busy && more < 10; ++more) {
+      if (state_of(proc(pid_, "task/" + std::to_string(t.tid))).letter != 'R') break;
+      stopped = t.thread.wait();
+    }
+    if (stopped.error() == errc::gone || stopped.error() == no_such) return false;
+    if (stopped.error() == errc::busy)
+      return why.refuse("thread ", t.tid, " does not stop (inside vfork, or in a call that nothing "
                         "interrupts); try again when it has come back");
-    return taken.error();
+    CKPT_TRY(stopped);
+    t.still = true;
+    CKPT_TRY(leave_calls_to_kernel(t));
+    return true;
   }
 
   /// Some calls say EINTR at once instead of leaving the choice to the kernel (signal(7)). Left to it,
@@ -105,7 +128,7 @@ class all_threads {
   }
 
   pid_t pid_;
-  std::deque<held> threads_;
+  std::list<held> threads_;
 };
 
 // --- the way back ----------------------------------------------------------------------------
@@ -539,14 +562,12 @@ class attachment {
     options.append(agent::launch_default_name).append("=").append(plan_.default_name);
     for (const u64 constructor : plan_.agent.constructors()) {
       const auto given = call_agent(t, caller, v, g, *base + constructor, options, why);
-      if (given.ok() && given->done != 0) {
-        done_.kept_signal = static_cast<int>(given->kept_signal);
-        continue;
+      if (!given.ok()) {
+        if (given.error() != errc::gone)
+          (void)caller.system_call(SYS_munmap, *base, plan_.agent.length());
+        return given.error();
       }
-      if (given.error() == errc::gone) return errc::gone;
-      (void)caller.system_call(SYS_munmap, *base, plan_.agent.length());
-      if (!given.ok()) return given.error();
-      return why.refuse("the agent cannot read /proc/self/stat there (is /proc mounted?)");
+      if (given->kept_signal != 0) done_.kept_signal = static_cast<int>(given->kept_signal);
     }
     return {};
   }

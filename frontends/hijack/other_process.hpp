@@ -167,10 +167,18 @@ class held_thread {
 
   /// 0 when it stands still; the signal when job control has stopped it; errc::busy when it does not
   /// stop.
-  result<int> take(long options = 0) {
+  result<int> take() {
+    CKPT_TRY(seize(0));
+    return wait();
+  }
+  /// The same in two steps, so that many threads stop at once.
+  result<void> seize(long options) {
     if (ptrace(PTRACE_SEIZE, tid_, 0, options) != 0 || ptrace(PTRACE_INTERRUPT, tid_, 0, 0) != 0)
       return static_cast<errc>(errno);
-    const auto end = clock::now() + std::chrono::milliseconds(1000);
+    return {};
+  }
+  result<int> wait(int patience_ms = 1000) {
+    const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
     for (int looks = 0; clock::now() < end; ++looks) {
       // Not its end: that is for whoever has started it.
       siginfo_t info{};
