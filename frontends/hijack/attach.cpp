@@ -432,7 +432,7 @@ class attachment {
     const pid_t there = look_.pid_;
     CKPT_TRY(look_.look_before(why));
     if (is_32_bit(there))
-      return why.refuse("it is a 32-bit program, and ckpt is for 64-bit ones; none can be helped");
+      return why.refuse("it is a 32-bit program, and ckpt is for 64-bit ones; use that one's 64-bit form");
     const std::string status = text_of(proc(there, "status"));
     if (proc::status_seccomp(status).value_or(0) != 0 && !plan_.try_seccomp)
       return why.refuse("it is under seccomp, and its filter may kill it for what the agent does "

@@ -113,6 +113,7 @@ def rounds(setup, argv, times=3, more=4, **process):
     for _ in range(times):
         time.sleep(setup.random.uniform(0, 0.1))
         session.checkpoint()
+        process.pop("env", None)
         session.restart(**process)
     return session
 
@@ -126,9 +127,14 @@ def to_the_end(session):
                               f"stderr {session.process.stderr()!r}")
 
 
-def victim(setup, name, *words):
+WORDS = {name: ("", "two words", "3") for name in
+         ("static_stripped", "static_pie", "musl_static", "musl_dynamic")}
+
+
+def victim(setup, name):
     silent, held = os.pipe()
-    session = rounds(setup, lambda s: s.victim(name, *words), stdin=silent)
+    session = rounds(setup, lambda s: s.victim(name, *WORDS.get(name, ())), stdin=silent,
+                     env={"VICTIM_VALUE": "kept = yes"})
     session.stop()
     if name.endswith("read_pipe"):
         os.write(held, b"0000000\n")
@@ -302,8 +308,9 @@ def many(setup, times=200):
     to_the_end(session)
 
 
-def killed(setup, name, *words, times=20):
-    """kill -9 of who brings it, of the process that he has made for it, or of both."""
+def killed(setup, name, *words, tracer=True, times=20):
+    """kill -9 of who brings it, of the process that he has made for it, or of both. What that process
+    has interrupted, it must live to mend where the kernel says EINTR at once."""
     session = harness.Session(setup)
     argv = session.victim(name, *words)
     for turn in range(times):
@@ -313,7 +320,8 @@ def killed(setup, name, *words, times=20):
             asker = setup.start([setup.ckpt, "-p", session.process.pid], session.cwd)
             time.sleep(setup.random.uniform(0, 0.012))
             tracers = harness.children_of(asker.pid)
-            for pid in setup.random.choice([[asker.pid], tracers, [asker.pid, *tracers]]):
+            for pid in setup.random.choice([[asker.pid], tracers, [asker.pid, *tracers]]
+                                           if tracer else [[asker.pid]]):
                 harness.kill_quietly(pid)
             asker.wait()
         time.sleep(0.02)
@@ -469,7 +477,7 @@ def body(setup):
               "wait_poll", "wait_ppoll", "wait_select", "wait_pselect", "wait_pause",
               "wait_sigsuspend", "wait_sigtimedwait", "wait_read_pipe", "threads_registers",
               "threads_states", "rseq", "registers_avx2", "epoll", "altstack_small", "heap", "tick",
-              "static_nolibc", "static_threads_glibc", "static_rseq", "static_stripped",
+              "static_nolibc", "static_threads_glibc", "static_rseq", "static_stripped", "static_pie", "musl_static", "musl_dynamic",
               "musl_threads_static", "musl_threads_dynamic", "threads_storm",
               "threads_leader_gone", "threads_born_and_gone", "threads_tls", "no_vdso")
              if (setup.victims / name).exists()]
@@ -491,7 +499,8 @@ def body(setup):
         ("signals arrive", lambda: signals_arrive(setup)),
         ("many", lambda: many(setup)),
         ("killed, threads", lambda: killed(setup, "threads_registers")),
-        ("killed, in a call", lambda: killed(setup, "wait_sigtimedwait")),
+        ("killed, in a call", lambda: killed(setup, "wait_sigtimedwait", tracer=False)),
+        ("killed, asleep", lambda: killed(setup, "wait_nanosleep")),
         ("killed, static", lambda: killed(setup, "static_registers_avx2")),
         ("stopped", lambda: stopped(setup)),
         ("mount namespace", lambda: hidden_files(setup, "-m")),

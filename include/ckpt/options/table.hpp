@@ -87,8 +87,9 @@ inline constexpr option table[] = {
      "say nothing but errors: what could not be done",
      "say nothing but errors"},
     {id::pid, "pid", 'p', "PID", "", command,
-     "no program is started: the process PID, which has the agent already, is meant",
-     "a process that has ckpt in it"},
+     "no program is started: ckpt comes into the process PID, which runs already, with these options; "
+     "where it is already, it takes them",
+     "a process that runs already"},
     {id::now, "now", 0, "", "", command,
      "with --pid: checkpoint it at once, without any signal to it; the name of the complete image is "
      "printed",
