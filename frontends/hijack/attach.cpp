@@ -4,9 +4,11 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <array>
+#include <climits>
 #include <cstddef>
 #include <list>
 #include <new>
@@ -14,6 +16,7 @@
 
 #include "../agent/config.hpp"
 #include "../agent/interrupted_call.hpp"
+#include "ckpt/format/header.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/sys/file.hpp"
 #include "other_process.hpp"
@@ -420,6 +423,25 @@ bool is_32_bit(pid_t pid) {
          head[EI_CLASS] == ELFCLASS32;
 }
 
+/// Whether what is there will make room for another program, which has the agent or gets it: the command
+/// before it starts one, an image or ckpt-restart before the program goes on.
+bool is_about_to_begin(pid_t pid) {
+  const sys::unique_fd file(open(proc(pid, "exe").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return false;
+  format::file_header h{};
+  if (pread(file.get(), &h, sizeof h, format::header_offset) == static_cast<ssize_t>(sizeof h) &&
+      h.signature == format::image_magic)
+    return true;
+  struct stat exe {}, own {};
+  if (fstat(file.get(), &exe) != 0) return false;
+  const auto is = [&](const std::string& path) {
+    return stat(path.c_str(), &own) == 0 && own.st_dev == exe.st_dev && own.st_ino == exe.st_ino;
+  };
+  char link[PATH_MAX] = {};
+  if (readlink("/proc/self/exe", link, sizeof link - 1) <= 0) return false;
+  return is("/proc/self/exe") || is(std::string(link) + "-restart");
+}
+
 }  // namespace
 
 class attachment {
@@ -445,6 +467,11 @@ class attachment {
     const auto agent_there = look_for_agent(why);
     if (!agent_there.ok()) return agent_there.error();
     done_.was_there = *agent_there;
+    if (!*agent_there && is_about_to_begin(there)) {
+      if (++beginning_ > 2000)
+        return why.refuse("it is being started or restarted by ckpt; try again when it runs");
+      return errc::again;
+    }
     if (*agent_there && (plan_.only_new || plan_.options.empty())) return {};
     return beside(why);
   }
@@ -506,7 +533,8 @@ class attachment {
     CKPT_TRY(chosen);
     look_.thread_ = *chosen;
     // Somebody may have been here meanwhile.
-    if (!done_.was_there && text_of(proc(pid, "maps")) != maps && CKPT_TRY(look_for_agent(why)))
+    if (!done_.was_there && text_of(proc(pid, "maps")) != maps &&
+        (CKPT_TRY(look_for_agent(why)) || is_about_to_begin(pid)))
       return errc::again;
     gadgets now = found;
     if (!still_there(now)) now = {};
@@ -584,6 +612,7 @@ class attachment {
   attached& done_;
   outside_checkpoint look_;
   int traced_ = 0;
+  int beginning_ = 0;
 };
 
 result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attached& done,
