@@ -149,6 +149,15 @@ inline bool keeps_signal(int signal, given_options options, injected& given) {
 // Context: all threads held, none of them in the agent
 inline void configure_from_outside(injected& given) {
   auto& me = state_of_agent;
+  given.base = me.memory.begin;
+  given.length = me.memory.length();
+  if (given.running == injected_remove) {
+    if (me.period.timer() >= 0) (void)sys::timer_delete(me.period.timer());
+    (void)me.trigger.move_to(0);
+    retire_outside_box();
+  }
+  given.done = given.running == injected_options ? 0 : 1;
+  if (given.done != 0) return;
   const int signal_before = me.config.signal;
   const u32 period_before = me.config.period_ms;
   const auto options =
@@ -190,6 +199,7 @@ inline void load_into_running(injected& given) {
   const auto options =
       read_options({reinterpret_cast<const char*>(given.options), given.options_length}).given;
   me.name_of_call.remember_start();
+  me.memory = {given.base, given.base + given.length};
   take_place();
   given.done = 1;
   const int signal = signal_for(me.config.signal, me.config.period_ms);

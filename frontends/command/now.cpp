@@ -162,6 +162,14 @@ int checkpoint_now(const now_options& options, const agent::config& given) {
 }  // namespace
 
 int attach(const now_options& options, const settings& given, const agent::config& checked) {
+  if (options.remove) {
+    hijack::attach_plan plan;
+    plan.remove = true;
+    hijack::attached done;
+    report why;
+    if (hijack::put_into_running_program(options.pid, plan, done, why).ok()) return 0;
+    return say(options, "take the agent out of", why.line());
+  }
   if (!(options.now && hijack::has_agent(options.pid)) && !bring_agent(options, given))
     return failure;
   return options.now ? checkpoint_now(options, checked) : 0;

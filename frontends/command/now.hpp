@@ -16,6 +16,7 @@ namespace ckpt::command {
 struct now_options {
   pid_t pid = 0;
   bool now = false;
+  bool remove = false;
   bool take_pid(std::string_view value);
 };
 

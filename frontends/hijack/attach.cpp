@@ -53,6 +53,18 @@ class all_threads {
     return threads_.empty() ? result<void>(errc::gone) : result<void>();
   }
 
+  /// Whether one stands in this memory. `borrowed` are the registers of the one that has been lent.
+  result<bool> any_in(range memory, const registers& borrowed) const {
+    if (memory.contains(borrowed.rip)) return true;
+    for (const held& t : threads_) {
+      registers r{};
+      iovec room{&r, sizeof r};
+      if (ptrace(PTRACE_GETREGSET, t.tid, NT_PRSTATUS, &room) != 0) return static_cast<errc>(errno);
+      if (memory.contains(r.rip)) return true;
+    }
+    return false;
+  }
+
   /// Best is one that computes, or sleeps without a time limit of the kernel's; the main thread of
   /// several such.
   result<pid_t> suitable() const {
@@ -259,6 +271,7 @@ class visit {
   }
 
   [[nodiscard]] const registers& base() const { return base_; }
+  [[nodiscard]] const registers& stood() const { return stood_; }
   [[nodiscard]] bool safe() const { return frame_at_ != 0; }
   /// What is restored, to be laid at the end of another stack.
   [[nodiscard]] const std::array<std::byte, tail_size>& tail() const { return tail_; }
@@ -386,17 +399,26 @@ result<u64> map_by_copy(const shared_object& object, tracee& t, remote_caller& c
   return filled.error();
 }
 
+struct call_of_agent {
+  u64 what = agent::injected_options;
+  std::string_view options;
+  range memory;  // where it lies, for one that begins
+};
+
 /// function(injected_mark, given, …) on borrowed memory.
 result<agent::injected> call_agent(tracee& t, remote_caller& caller, const visit& v,
-                                   const gadgets& g, u64 function, std::string_view options,
+                                   const gadgets& g, u64 function, const call_of_agent& call,
                                    report& why) {
+  const std::string_view options = call.options;
   constexpr u64 stack = 128 * 1024;
   borrowed_memory memory(caller);
   CKPT_TRY(memory.take(page_up(sizeof(agent::injected) + options.size()) + stack));
   const auto given_at = memory.begin().as<agent::injected>();
   const auto options_at = (given_at + 1).as<void>();
   agent::injected given{};
-  given.options = options_at.address(), given.options_length = options.size(), given.running = 1;
+  given.options = options_at.address(), given.options_length = options.size();
+  given.running = call.what;
+  given.base = call.memory.begin, given.length = call.memory.length();
   CKPT_TRY(t.write(given_at, given));
   CKPT_TRY(t.write(options_at, bytes_of_text(options)));
   const std::array<u64, 3> arguments{agent::injected_mark, given_at.address(), options.size()};
@@ -449,7 +471,8 @@ class attachment {
   attachment(const attach_plan& plan, attached& done) : plan_(plan), done_(done) {}
 
   /// errc::again when another moment may do.
-  result<void> make(pid_t pid, report& why) {
+  result<void> make(pid_t pid, bool last_try, report& why) {
+    last_try_ = last_try;
     look_.pid_ = program_behind(pid);
     const pid_t there = look_.pid_;
     CKPT_TRY(look_.look_before(why));
@@ -472,7 +495,8 @@ class attachment {
         return why.refuse("it is being started or restarted by ckpt; try again when it runs");
       return errc::again;
     }
-    if (*agent_there && (plan_.only_new || plan_.options.empty())) return {};
+    if (plan_.remove && !*agent_there) return why.refuse("there is no agent in it");
+    if (*agent_there && !plan_.remove && (plan_.only_new || plan_.options.empty())) return {};
     return beside(why);
   }
 
@@ -527,6 +551,7 @@ class attachment {
     const gadgets found = find_gadgets(look_.thread_, code_of(look_.thread_, readable));
     const std::string maps = text_of(proc(pid, "maps"));
     all_threads threads(pid);
+    threads_ = &threads;
     CKPT_TRY(threads.hold(why));
     const auto chosen = threads.suitable();
     if (chosen.error() == errc::not_found) return why.refuse("it is running 32-bit code");
@@ -589,7 +614,10 @@ class attachment {
     if (!options.empty()) options += agent::launch_separator;
     options.append(agent::launch_default_name).append("=").append(plan_.default_name);
     for (const u64 constructor : plan_.agent.constructors()) {
-      const auto given = call_agent(t, caller, v, g, *base + constructor, options, why);
+      const auto given = call_agent(t, caller, v, g, *base + constructor,
+                                    {agent::injected_options, options,
+                                     {*base, *base + plan_.agent.length()}},
+                                    why);
       if (!given.ok()) {
         if (given.error() != errc::gone)
           (void)caller.system_call(SYS_munmap, *base, plan_.agent.length());
@@ -602,17 +630,40 @@ class attachment {
 
   result<void> configure(tracee& t, remote_caller& caller, const visit& v, const gadgets& g,
                          report& why) {
-    const auto given = call_agent(t, caller, v, g, look_.agent_.configure, plan_.options, why);
+    if (plan_.remove) return remove(t, caller, v, g, why);
+    const auto given = call_agent(t, caller, v, g, look_.agent_.configure,
+                                  {agent::injected_options, plan_.options, {}}, why);
     if (!given.ok()) return given.error();
     if (given->done == 0) return why.refuse("its agent cannot handle that signal");
     return {};
   }
 
+  /// Nobody may come back into it: no thread is there, and no signal leads there any more.
+  result<void> remove(tracee& t, remote_caller& caller, const visit& v, const gadgets& g,
+                      report& why) {
+    const u64 agent = look_.agent_.configure;
+    const auto where = CKPT_TRY(call_agent(t, caller, v, g, agent, {agent::injected_where, {}, {}}, why));
+    const range memory{where.base, where.base + where.length};
+    if (memory.empty())
+      return why.refuse("its agent did not come by ckpt -p: it was started by ckpt, or is linked "
+                        "with it; -a 0 -z 0 makes it leave signals and clock alone");
+    if (CKPT_TRY(threads_->any_in(memory, v.stood()))) {
+      if (last_try_) return why.refuse("a thread of it sleeps in the agent since its restart; try again when that "
+                        "call has ended");
+      return errc::again;
+    }
+    (void)CKPT_TRY(call_agent(t, caller, v, g, agent, {agent::injected_remove, {}, {}}, why));
+    CKPT_TRY(caller.system_call(SYS_munmap, memory.begin, memory.length()));
+    return {};
+  }
+
   const attach_plan& plan_;
   attached& done_;
+  all_threads* threads_ = nullptr;
   outside_checkpoint look_;
   int traced_ = 0;
   int beginning_ = 0;
+  bool last_try_ = false;
 };
 
 result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attached& done,
@@ -621,7 +672,7 @@ result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attach
   const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
   attachment a(plan, done);
   for (int tries = 0;; ++tries) {
-    const auto made = a.make(pid, why);
+    const auto made = a.make(pid, tries > 200, why);
     if (made.ok() || made.error() == errc::refused) return made;
     if (made.error() == not_permitted && tries > 20)
       return why.refuse("stopping it is not permitted here (another user, or a container's or Yama's "

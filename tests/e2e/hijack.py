@@ -308,6 +308,47 @@ def many(setup, times=200):
     to_the_end(session)
 
 
+def in_and_out(setup, times=100):
+    """What the agent has brought goes with it: mappings, descriptors, the signal's disposition."""
+    session = harness.Session(setup)
+    session.launch(session.victim("threads_registers"))
+
+    def kept():
+        actions = [l for l in harness.read_proc(session.process.pid, "status").splitlines()
+                   if l.startswith(("SigIgn", "SigCgt"))]
+        timers = harness.read_proc(session.process.pid, "timers")
+        return traces(session.process.pid), actions, timers
+
+    before = kept()
+    for _ in range(times):
+        inject(session, "-z", "100000")
+        if kept()[1] == before[1]:
+            raise harness.Failure("no trigger")
+        inject(session, "--remove", image=False)
+        if kept() != before:
+            raise harness.Failure(f"{before}\n{kept()}")
+    refused_out = inject(session, "--remove", image=False, wanted=1)
+    harness.expect_line("twice", refused_out, "no agent")
+    inject(session)
+    session.checkpoint()
+    session.restart()
+    inject(session, "--remove", image=False, pid=session.process.program())
+    if session.process.catches(harness.TRIGGER):
+        raise harness.Failure("the trigger is still there")
+    to_the_end(session)
+
+
+def started_by_ckpt(setup):
+    session = harness.Session(setup)
+    session.start(session.script("ready()\nwait()\nprint('ok')\n"))
+    err = inject(session, "--remove", image=False, wanted=1)
+    harness.expect_line("not ours", err, "did not come by ckpt -p")
+    inject(session, "-a", "USR2")
+    if session.process.catches(harness.TRIGGER) or not session.process.catches(signal.SIGUSR2):
+        raise harness.Failure("the trigger has not moved")
+    session.end()
+
+
 def killed(setup, name, *words, tracer=True, times=20):
     """kill -9 of who brings it, of the process that he has made for it, or of both. What that process
     has interrupted, it must live to mend where the kernel says EINTR at once."""
@@ -498,6 +539,8 @@ def body(setup):
         ("its own handler", lambda: own_handler(setup)),
         ("signals arrive", lambda: signals_arrive(setup)),
         ("many", lambda: many(setup)),
+        ("in and out", lambda: in_and_out(setup)),
+        ("started by ckpt", lambda: started_by_ckpt(setup)),
         ("killed, threads", lambda: killed(setup, "threads_registers")),
         ("killed, in a call", lambda: killed(setup, "wait_sigtimedwait", tracer=False)),
         ("killed, asleep", lambda: killed(setup, "wait_nanosleep")),

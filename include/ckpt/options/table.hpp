@@ -24,6 +24,7 @@ enum class id : u8 {
   ignore_fd,
   pid,
   now,
+  remove,
   resume,
   fresh_if_bad,
   keep_image,
@@ -94,6 +95,9 @@ inline constexpr option table[] = {
      "with --pid: checkpoint it at once, without any signal to it; the name of the complete image is "
      "printed",
      "with -p: checkpoint it at once"},
+    {id::remove, "remove", 0, "", "", command,
+     "with --pid: take ckpt out of the process again; its signal is the program's as before",
+     "with -p: take ckpt out of it again"},
     {id::resume, "resume", 0, "", "", command,
      "go on from the image when it is there, otherwise start PROGRAM; when that ends by itself, the "
      "image is removed",
