@@ -22,6 +22,12 @@ extern "C" {
   ckpt::agent::load(mark == ckpt::agent::injected_mark ? given : nullptr);
 }
 
+// For an agent that is there already. All threads are held, and none of them is in the agent.
+[[gnu::visibility("hidden"), gnu::used]] void agent_configure(ckpt::u64 mark,
+                                                              ckpt::agent::injected* given) {
+  if (mark == ckpt::agent::injected_mark) ckpt::agent::configure_from_outside(*given);
+}
+
 // A program may have put the disposition back without its mask (bash does): from here on nothing
 // of the program may run, least of all in the helper, which inherits the mask.
 static void block_all_signals() {

@@ -26,7 +26,14 @@ struct injected {
   u64 options = 0;  // address of text like the launch variable's
   u64 options_length = 0;
   u64 begin_alone = 0;  // from the agent: where agent_begin_alone is (agent.S)
+  u64 running = 0;  // one of injected_*, when the program has run before
+  u64 done = 0;     // from the agent: 1 when it is in place, or has taken the options
+  u64 base = 0, length = 0;  // where the agent lies; from the agent: 0 when it came another way
+  u64 kept_signal = 0;  // from the agent: the trigger that the program handles, and keeps
 };
+inline constexpr u64 injected_options = 1;  // take these, and ask nothing of the environment
+inline constexpr u64 injected_where = 2;    // only say where you are
+inline constexpr u64 injected_remove = 3;   // give everything back; then the memory goes
 /// The field that holds the LD_PRELOAD the user had; absent when there was none.
 inline constexpr std::string_view launch_preload = "preload";
 /// The field for a name that every other goes before.

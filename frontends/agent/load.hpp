@@ -83,7 +83,7 @@ inline command_options read_options(std::string_view rest) {
     if (key == launch_default_name && !found.given.has(options::id::name))
       (void)state_of_agent.config.set(options::id::name, value);
     for (const auto& o : options::table)
-      if (o.long_name == key && state_of_agent.config.set(o.id, value)) found.given.add(o.id);
+      if ((o.long_name.empty() ? o.variable : o.long_name) == key && state_of_agent.config.set(o.id, value)) found.given.add(o.id);
   }
   return found;
 }
@@ -132,7 +132,84 @@ inline void default_name(const initial_stack& stack) {
   make_absolute(name);
 }
 
+/// A program that runs already and handles the signal itself keeps it, unless the user has named it.
+// Context: library load, or all threads held
+inline bool keeps_signal(int signal, given_options options, injected& given) {
+  sys::abi::kernel_sigaction now{};
+  if (options.has(options::id::signal) || !sys::rt_sigaction(signal, nullptr, &now).ok())
+    return false;
+  if (now.handler == sys::abi::sig_dfl || now.handler == sys::abi::sig_ign ||
+      now.handler == reinterpret_cast<u64>(&trigger_entry))
+    return false;
+  given.kept_signal = static_cast<u64>(signal);
+  return true;
+}
+
+/// Other options for an agent that is there. What they do not mention stays.
+// Context: all threads held, none of them in the agent
+inline void configure_from_outside(injected& given) {
+  auto& me = state_of_agent;
+  given.base = me.memory.begin;
+  given.length = me.memory.length();
+  if (given.running == injected_remove) {
+    if (me.period.timer() >= 0) (void)sys::timer_delete(me.period.timer());
+    (void)me.trigger.move_to(0);
+    retire_outside_box();
+  }
+  given.done = given.running == injected_options ? 0 : 1;
+  if (given.done != 0) return;
+  const int signal_before = me.config.signal;
+  const u32 period_before = me.config.period_ms;
+  const auto options =
+      read_options({reinterpret_cast<const char*>(given.options), given.options_length}).given;
+  const bool new_period = options.has(options::id::period);
+  if (new_period || options.has(options::id::signal)) {
+    const int needed = signal_for(me.config.signal, me.config.period_ms);
+    const bool moves = needed != me.trigger.number();
+    if (moves || new_period) me.period.hold();
+    if (!me.trigger.move_to(needed).ok()) {
+      me.period.go_on();
+      me.config.signal = signal_before;
+      me.config.period_ms = period_before;
+      return;
+    }
+    if (moves || new_period) me.period.change(needed, me.config.period_ms, new_period);
+  }
+  given.done = 1;
+}
+
+/// As far as every way in goes.
+// Context: library load
+inline void take_place() {
+  auto& me = state_of_agent;
+  make_absolute_log(me.config.log);
+  me.home = sys::getpid();
+  open_outside_box();
+  forget_on_fork();
+  draw_instance();
+}
+
+/// The program has run before: its first stack and environment are its own by now, and everything that
+/// there is to know comes with `given`.
+// Context: all threads held
+inline void load_into_running(injected& given) {
+  auto& me = state_of_agent;
+  me.output.remember();
+  begin_with_defaults(me.config);
+  const auto options =
+      read_options({reinterpret_cast<const char*>(given.options), given.options_length}).given;
+  me.name_of_call.remember_start();
+  me.memory = {given.base, given.base + given.length};
+  take_place();
+  given.done = 1;
+  const int signal = signal_for(me.config.signal, me.config.period_ms);
+  if (signal == 0 || keeps_signal(signal, options, given)) return;
+  (void)me.trigger.install(signal);
+  if (me.config.period_ms != 0) me.period.start(signal, me.config.period_ms);
+}
+
 inline void load(injected* given) {
+  if (given != nullptr && given->running != 0) return load_into_running(*given);
   auto& me = state_of_agent;
   me.output.remember();
   if (given != nullptr) given->begin_alone = reinterpret_cast<u64>(&agent_begin_alone);
@@ -151,11 +228,7 @@ inline void load(injected* given) {
   read_variables(*stack, options);
   me.name_of_call.remember_start();
   default_name(*stack);
-  make_absolute_log(me.config.log);
-  me.home = sys::getpid();
-  open_outside_box();
-  forget_on_fork();
-  draw_instance();
+  take_place();
   tell_trigger_at_load();
   if (const int signal = signal_for(me.config.signal, me.config.period_ms); signal != 0) {
     (void)me.trigger.install(signal);

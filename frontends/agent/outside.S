@@ -9,7 +9,7 @@
     .hidden agent_outside_mark
 agent_outside_mark:
     .ascii "\177ckpt's agent.\n\0"
-    .long 1                     // outside_version
+    .long 2                     // outside_version
     .long 8 * 1024              // of the box
     .quad agent_outside_box - agent_outside_mark
     .quad agent_outside_room - agent_outside_mark
@@ -17,6 +17,7 @@ agent_outside_mark:
     .quad agent_busy - agent_outside_mark
     .quad agent_leave - agent_outside_mark
     .quad agent_gate_end - agent_outside_mark
+    .quad agent_configure - agent_outside_mark
 
 every_signal:
     .quad -1

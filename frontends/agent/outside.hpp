@@ -23,7 +23,7 @@ namespace ckpt::agent {
 /// on its way with a request then still uses the room.
 // Context: library load; agent, in restored memory
 inline void open_outside_box() {
-  static_assert(sizeof(outside_mark) == 72);
+  static_assert(sizeof(outside_mark) == 80);
   auto& box = agent_outside_box;
   box.cancelled = box.asked;
   box.process = sys::getpid();

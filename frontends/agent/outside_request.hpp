@@ -21,10 +21,11 @@ struct outside_mark {
   // From the mark to:
   i64 box, room, entry, busy;
   i64 gate, gate_end;  // through which threads come back from a restart: not to be held there
+  i64 configure;  // agent_configure: to be called while all threads are held
 };
 inline constexpr char outside_mark_text[] = "\x7f" "ckpt's agent.\n";
 static_assert(sizeof outside_mark_text == sizeof(outside_mark{}.text));
-inline constexpr u32 outside_version = 1;  // of all of this
+inline constexpr u32 outside_version = 2;  // of all of this
 inline constexpr u64 outside_room_size = 16 * 1024;
 
 enum class outside_outcome : u32 {

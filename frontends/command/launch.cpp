@@ -21,7 +21,8 @@ constexpr int own_failure = 125;  // as env(1) and timeout(1) have it
 constexpr int not_executable = 126;
 constexpr int not_found = 127;
 
-/// Beside this program, installed or in the build tree.
+}  // namespace
+
 std::string library_path() {
   char link[PATH_MAX];
   const ssize_t size = readlink("/proc/self/exe", link, sizeof link);
@@ -34,6 +35,8 @@ std::string library_path() {
   }
   return {};
 }
+
+namespace {
 
 std::string shown(const std::string& name) {
   fixed_text<1024> text;

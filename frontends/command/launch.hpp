@@ -12,6 +12,9 @@ namespace ckpt::command {
 /// Options for the agent, as (long name, value).
 using settings = std::vector<std::pair<std::string, std::string>>;
 
+/// libckpt.so beside this program; empty when it is not there.
+std::string library_path();
+
 /// Returns only on failure, with the exit status; the line that says why has been printed.
 int launch(const settings& options, char** command_line);
 

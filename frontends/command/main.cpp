@@ -95,16 +95,19 @@ int main(int argc, char** argv) {
           !checked.set(o.id, value))
         bad_value(o, value);
       at_once.now = at_once.now || o.id == options::id::now;
-      if (own == command::taken::yes || o.id == options::id::pid || o.id == options::id::now)
+      at_once.remove = at_once.remove || o.id == options::id::remove;
+      if (own == command::taken::yes || o.id == options::id::pid || o.id == options::id::now ||
+          o.id == options::id::remove)
         continue;
       settings.emplace_back(o.long_name, value);
     }
   }
   if (at_once.pid != 0) {
-    if (optind < argc || job.any()) usage_error();
-    return command::checkpoint_now(at_once, checked);
+    const bool two_things = at_once.remove && (at_once.now || !settings.empty());
+    if (optind < argc || job.any() || two_things) usage_error();
+    return command::attach(at_once, settings, checked);
   }
-  if (optind >= argc || at_once.now) usage_error();
+  if (optind >= argc || at_once.now || at_once.remove) usage_error();
   try {
     if (job.any()) return command::run_job(job, settings, checked, argv + optind);
     return command::launch(settings, argv + optind);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// ckpt -p PID --now: a checkpoint of a process that has the agent, without any signal to it.
+// ckpt -p PID: the agent into a process that runs already. With --now a checkpoint of it, without any
+// signal to it.
 #pragma once
 
 #include <sys/types.h>
@@ -8,16 +9,19 @@
 #include <string_view>
 
 #include "../agent/config.hpp"
+#include "launch.hpp"
 
 namespace ckpt::command {
 
 struct now_options {
   pid_t pid = 0;
   bool now = false;
+  bool remove = false;
   bool take_pid(std::string_view value);
 };
 
-/// 0 when the image is complete under its name, which is printed; otherwise 1, or 2 for usage.
-int checkpoint_now(const now_options& options, const agent::config& given);
+/// 0 when the agent is in it, and with --now when the image is complete under its name, which is
+/// printed; otherwise 1.
+int attach(const now_options& options, const settings& given, const agent::config& checked);
 
 }  // namespace ckpt::command

@@ -19,225 +19,17 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <new>
-#include <sstream>
 #include <thread>
 #include <vector>
 
 #include "../agent/interrupted_call.hpp"
-#include "ckpt/proc/stat.hpp"
-#include "ckpt/proc/status.hpp"
-#include "ckpt/state/x86_64/signal_frame.hpp"
-#include "x86_64/machine.hpp"
+#include "other_process.hpp"
 
 namespace ckpt::hijack {
 namespace {
 
-using clock = std::chrono::steady_clock;
-
-std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
-}
-std::string proc(pid_t pid, std::string_view name) {
-  return "/proc/" + std::to_string(pid) + "/" + std::string(name);
-}
-std::string name_of(pid_t pid) {
-  std::string name = text_of(proc(pid, "comm"));
-  while (!name.empty() && name.back() == '\n') name.pop_back();
-  return name;
-}
-/// '?' when it is gone.
-struct process_state {
-  char letter = '?';
-  u32 flags = 0;
-};
-process_state state_of(const std::string& directory) {
-  const std::string text = text_of(directory + "/stat");
-  const auto stat = proc::parse_stat(text);
-  return stat.ok() ? process_state{stat->state, stat->flags} : process_state{};
-}
-
-std::vector<pid_t> numbers_in(const std::string& directory) {
-  std::vector<pid_t> found;
-  DIR* open = opendir(directory.c_str());
-  if (open == nullptr) return found;
-  while (const dirent* entry = readdir(open))
-    if (const auto number = parse_number(entry->d_name); number.ok())
-      found.push_back(static_cast<pid_t>(*number));
-  closedir(open);
-  return found;
-}
-std::vector<pid_t> children_of(pid_t pid) {
-  std::vector<pid_t> found;
-  for (const pid_t thread : numbers_in(proc(pid, "task"))) {
-    std::istringstream text(text_of(proc(pid, "task/" + std::to_string(thread) + "/children")));
-    for (pid_t child = 0; text >> child;) found.push_back(child);
-  }
-  return found;
-}
-
-result<void> copy(bool out, pid_t tid, u64 address, void* here, u64 size) {
-  iovec local{here, size}, remote{reinterpret_cast<void*>(address), size};
-  const ssize_t done = out ? process_vm_writev(tid, &local, 1, &remote, 1, 0)
-                           : process_vm_readv(tid, &local, 1, &remote, 1, 0);
-  if (done < 0) return static_cast<errc>(errno);
-  return done == static_cast<ssize_t>(size) ? result<void>{} : errc::fault;
-}
-template <class T>
-result<T> peek(pid_t tid, u64 address) {
-  T value{};
-  CKPT_TRY(copy(false, tid, address, &value, sizeof value));
-  return value;
-}
-template <class T>
-result<void> put(pid_t tid, u64 address, const T& value) {
-  T kept = value;
-  return copy(true, tid, address, &kept, sizeof kept);
-}
-
 #define CKPT_IN_BOX(field) (agent_.box + offsetof(agent::outside_box, field))
-
-struct code_mapping {
-  range where;
-  bool ours = false;
-};
-/// Executable mappings, the likely and the small ones first.
-std::vector<code_mapping> code_of(pid_t tid, bool& readable) {
-  std::vector<code_mapping> found;
-  std::ifstream maps(proc(tid, "maps"));
-  readable = maps.is_open() && maps.peek() != std::ifstream::traits_type::eof();
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long long begin = 0, end = 0;
-    char protection[5] = {};
-    if (std::sscanf(line.c_str(), "%llx-%llx %4s", &begin, &end, protection) != 3) continue;
-    if (protection[0] != 'r' || protection[2] != 'x' || begin >= u64{1} << 47) continue;
-    found.push_back({{begin, end}, line.find("/libckpt") != std::string::npos});
-  }
-  std::ranges::sort(found, [](const code_mapping& a, const code_mapping& b) {
-    return a.ours != b.ours ? a.ours : a.where.length() < b.where.length();
-  });
-  return found;
-}
-
-/// visit(address, mark) for each page that begins as the mark does, until it returns true.
-template <class Visit>
-result<bool> find_marks(pid_t tid, Visit&& visit) {
-  constexpr std::size_t at_once = 512;
-  bool readable = false;
-  const auto code = code_of(tid, readable);
-  if (!readable) return errc::access;
-  for (const auto& mapping : code) {
-    u64 at = mapping.where.begin;
-    while (at < mapping.where.end) {
-      agent::outside_mark marks[at_once];
-      iovec remote[at_once];
-      std::size_t count = 0;
-      for (u64 page = at; page < mapping.where.end && count < at_once; page += page_size)
-        remote[count++] = {reinterpret_cast<void*>(page), sizeof(agent::outside_mark)};
-      const iovec local{marks, count * sizeof marks[0]};
-      const ssize_t got = process_vm_readv(tid, &local, 1, remote, count, 0);
-      if (got < 0 && errno != EFAULT) return static_cast<errc>(errno);
-      const std::size_t whole = got < 0 ? 0 : static_cast<std::size_t>(got) / sizeof marks[0];
-      for (std::size_t i = 0; i < whole; ++i)
-        if (std::memcmp(marks[i].text, agent::outside_mark_text, sizeof marks[i].text) == 0 &&
-            CKPT_TRY(visit(at + i * page_size, marks[i])))
-          return true;
-      at += (whole == count ? count : whole + 1) * page_size;
-    }
-  }
-  return false;
-}
-
-/// A thread that is held from take() on. It must be let go by the thread of ours that took it.
-class held_thread {
- public:
-  explicit held_thread(pid_t tid) : tid_(tid) {}
-  held_thread(const held_thread&) = delete;
-  held_thread& operator=(const held_thread&) = delete;
-  /// One that is not stopped is let go by the end of the thread that runs this.
-  ~held_thread() {
-    if (stopped_) (void)ptrace(PTRACE_DETACH, tid_, 0, 0);
-  }
-
-  /// 0 when it stands still; the signal when job control has stopped it; errc::busy when it does not
-  /// stop.
-  result<int> take() {
-    if (ptrace(PTRACE_SEIZE, tid_, 0, 0) != 0 || ptrace(PTRACE_INTERRUPT, tid_, 0, 0) != 0)
-      return static_cast<errc>(errno);
-    const auto end = clock::now() + std::chrono::milliseconds(1000);
-    for (int looks = 0; clock::now() < end; ++looks) {
-      // Not its end: that is for whoever has started it.
-      siginfo_t info{};
-      if (waitid(P_PID, static_cast<id_t>(tid_), &info, WSTOPPED | WNOHANG | __WALL) != 0)
-        return errno == ECHILD ? errc::gone : static_cast<errc>(errno);
-      if (info.si_pid == 0) {
-        const char state = state_of(proc(tid_, "task/" + std::to_string(tid_))).letter;
-        if (state == 'Z' || state == 'X' || state == '?') return errc::gone;
-        if (looks > 20) usleep(looks < 100 ? 20 : 200);
-        continue;
-      }
-      const int signal = info.si_status & 0x7f, event = info.si_status >> 8;
-      if (event == 0) {  // a signal that is on its way to it: left out, it would be lost
-        (void)ptrace(PTRACE_CONT, tid_, 0, static_cast<long>(signal));
-        continue;
-      }
-      stopped_ = true;
-      return signal == SIGTRAP ? 0 : signal;
-    }
-    return errc::busy;
-  }
-
-  result<void> get(int set, void* to, u64& size) const {
-    iovec room{to, size};
-    if (ptrace(PTRACE_GETREGSET, tid_, set, &room) != 0) return static_cast<errc>(errno);
-    size = room.iov_len;
-    return {};
-  }
-  result<void> set_registers(const sys::abi::user_regs& r) const {
-    sys::abi::user_regs copy = r;
-    iovec room{&copy, sizeof copy};
-    if (ptrace(PTRACE_SETREGSET, tid_, NT_PRSTATUS, &room) != 0) return static_cast<errc>(errno);
-    return {};
-  }
-
- private:
-  pid_t tid_;
-  bool stopped_ = false;
-};
-
-/// As the kernel does it where it delivers a signal: a thread inside a restartable sequence goes on
-/// at its abort handler. Source: rseq(2), struct rseq_cs.
-void abort_restartable_sequence(pid_t tid, sys::abi::user_regs& r) {
-  sys::abi::rseq_configuration rseq{};
-  struct {
-    u32 version, flags;
-    u64 start, length, abort;
-  } sequence{};
-  constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);
-  if (ptrace(get_configuration, tid, sizeof rseq, &rseq) < 0 || rseq.rseq_abi_pointer == 0) return;
-  const auto at = peek<u64>(tid, rseq.rseq_abi_pointer + 8);
-  if (!at.ok() || *at == 0 || !copy(false, tid, *at, &sequence, sizeof sequence).ok()) return;
-  if (r.rip - sequence.start < sequence.length) r.rip = sequence.abort;
-}
-
-/// What the frame of a signal could hold of this thread. AMX is there only for who has asked for it.
-state::extended_layout layout_for(const std::byte* area) {
-  auto l = state::extended_layout::of_this_task();
-  constexpr u64 amx = u64{1} << 18;
-  u64 in_use = 0;
-  std::memcpy(&in_use, area + sys::abi::fxsave_size, sizeof in_use);
-  l.permitted &= ~amx;
-  if ((in_use & amx) != 0) l.permitted |= amx;
-  l.frame_size = sys::abi::fxsave_size + sys::abi::xsave_header_size;
-  for (u32 c = 2; c < 63; ++c)
-    if ((l.permitted >> c & 1) != 0 && l.places[c].offset + l.places[c].size > l.frame_size)
-      l.frame_size = l.places[c].offset + l.places[c].size;
-  return l;
-}
 
 }  // namespace
 
@@ -257,7 +49,7 @@ bool has_agent(pid_t pid) {
   outside_checkpoint look;
   report why;
   look.pid_ = program_behind(pid);
-  return look.look_before(why).ok() && look.find_agent(why).ok() && look.busy().value_or(1) == 0;
+  return look.look_before(why).ok() && look.look_whether_stopped(why).ok() && look.find_agent(why).ok() && look.busy().value_or(1) == 0;
 }
 
 /// At work, or not restarted yet.
@@ -283,16 +75,18 @@ result<void> outside_checkpoint::look_before(report& why) {
   }
   if (thread_ == 0)
     return why.refuse("it has ended already, and nobody has waited for it yet (a zombie)");
-  const auto thread = state_of(proc(pid_, "task/" + std::to_string(thread_)));
-  if (thread.letter == 'T')
-    return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
-  const std::string status = text_of(proc(pid_, "task/" + std::to_string(thread_) + "/status"));
+  const std::string status = text_of_file(proc(pid_, "task/" + std::to_string(thread_) + "/status"));
   if (proc::status_seccomp(status).value_or(0) == 1)
     return why.refuse("it is under strict seccomp, which would kill it during a checkpoint");
   if (status.find("\nx86_Thread_features:\tshstk") != std::string::npos)
     return why.refuse("it runs with a shadow stack, which this version does not save");
-  inner_pid_ = proc::status_innermost_pid(text_of(proc(pid_, "status"))).value_or(pid_);
+  inner_pid_ = proc::status_innermost_pid(text_of_file(proc(pid_, "status"))).value_or(pid_);
   return {};
+}
+
+result<void> outside_checkpoint::look_whether_stopped(report& why) const {
+  if (state_of(proc(pid_, "task/" + std::to_string(thread_))).letter != 'T') return {};
+  return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
 }
 
 result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_mark& mark,
@@ -304,7 +98,7 @@ result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_ma
     return why.refuse("its agent is of another version of ckpt (interface ", mark.version,
                       " and not ", agent::outside_version, "); use the ckpt that started it");
   agent_ = {box, from_mark(mark.room), from_mark(mark.entry), from_mark(mark.busy),
-            {from_mark(mark.gate), from_mark(mark.gate_end)}};
+            {from_mark(mark.gate), from_mark(mark.gate_end)}, from_mark(mark.configure)};
   return true;
 }
 
@@ -441,6 +235,7 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
     return why.refuse("the name has ", wish.name.size(), " characters; it may have 4095");
   pid_ = program_behind(pid);
   CKPT_TRY(look_before(why));
+  CKPT_TRY(look_whether_stopped(why));
   process_ = sys::unique_fd(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
   CKPT_TRY(find_agent(why));
   const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
@@ -461,7 +256,7 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
     }
     if (asked.error() == not_permitted) {
       // Another asker may have let go of it meanwhile.
-      const int tracer = proc::status_tracer(text_of(proc(thread_, "status"))).value_or(0);
+      const int tracer = proc::status_tracer(text_of_file(proc(thread_, "status"))).value_or(0);
       if (++traced > 20 && tracer == 0)
         return why.refuse("stopping it is not permitted here (another user, or a container's or "
                           "Yama's rules for ptrace); do it as its user or as root");

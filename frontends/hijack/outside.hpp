@@ -54,11 +54,14 @@ class outside_checkpoint {
 
  private:
   friend bool has_agent(pid_t pid);
+  friend class attachment;
   struct agent_place {
     u64 box = 0, room = 0, entry = 0, busy = 0;
     range gate;
+    u64 configure = 0;
   };
   result<void> look_before(report& why);
+  result<void> look_whether_stopped(report& why) const;
   result<void> find_agent(report& why);
   result<bool> check_mark(u64 address, const agent::outside_mark& mark, report& why);
   result<void> ask(const outside_wish& wish, report& why);

@@ -79,15 +79,22 @@ result<void> remote_caller::function_call(remote_address function,
                                           remote_address stack_end) {
   const remote_ptr<u64> top(stack_end.address() / 16 * 16 - 8);
   CKPT_TRY(tracee_.write(top, site_.address()));
+  return function_call_through(function, arguments, top.as<void>(), site_);
+}
+
+result<void> remote_caller::function_call_through(remote_address function,
+                                                  const std::array<u64, 3>& arguments,
+                                                  remote_address top, remote_address last) {
   registers r = base_;
   prepare_function_call(r, function.address(), top.address(), arguments);
   CKPT_TRY(tracee_.set_registers(r));
   for (;;) {
     CKPT_TRY(to_system_call());
     r = CKPT_TRY(tracee_.get_registers());
-    const bool returned = enters_from(r, site_.address(), (top + 1).address());
+    const bool returned = enters_from(r, last.address(), top.address() + sizeof(u64));
     if (returned) {
       make_harmless(r);
+      return_to(r, base_);
       CKPT_TRY(tracee_.set_registers(r));
     }
     CKPT_TRY(to_system_call());

@@ -25,6 +25,8 @@ class call_site {
   /// kernels that run without a vDSO.
   result<void> borrow(remote_ptr<u64> at);
   void give_back();
+  /// One that is known.
+  void use(remote_address at) { address_ = at; }
 
   [[nodiscard]] remote_address address() const { return address_; }
 
@@ -48,6 +50,10 @@ class remote_caller {
   /// `stack_end` is the end of memory that nobody uses.
   result<void> function_call(remote_address function, const std::array<u64, 3>& arguments,
                              remote_address stack_end);
+  /// The same for a thread that must find back by itself: at `top` stands a return address, from
+  /// which it comes to the `syscall` at `last`, which is not made.
+  result<void> function_call_through(remote_address function, const std::array<u64, 3>& arguments,
+                                     remote_address top, remote_address last);
   /// What brought a function call to its end other than by returning; 0 when nothing did.
   [[nodiscard]] int fatal_signal() const { return fatal_signal_; }
 

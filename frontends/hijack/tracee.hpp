@@ -40,6 +40,10 @@ class tracee {
 
   /// `options` are PTRACE_O_*; system call stops are always told from signals.
   result<void> seize(pid_t tid, long options);
+  /// One that another object of this process has seized.
+  void adopt(pid_t tid) { tid_ = tid; }
+  /// … and that lets it go.
+  void forget() { tid_ = 0; }
   /// Asks for a stop; wait() then sees a group stop.
   result<void> interrupt();
   void release();

@@ -216,7 +216,7 @@ def no_agent(setup):
     session = harness.Session(setup)
     session.launch(session.script("ready()\nwait()\n"), ready=False)
     session.launch(["/usr/bin/python3", "-I", "-S", "script.py"])
-    refused(session, "not started by ckpt")
+    asked(session, "-c", image=session.cwd / "python3.ckpt")
     session.stop()
     session.process.wait()
 

@@ -28,12 +28,13 @@ class Rounds:
     IMAGE = "image.ckpt"
     LEAST = 0.05        # a leg with less of the program's work than this does not count
 
-    def __init__(self, setup, program, stdout, rounds, seconds):
+    def __init__(self, setup, program, stdout, rounds, seconds, hijacked=False):
         self.setup, self.program = setup, program
         self.to_file = stdout == "file"
         self.rounds, self.seconds = rounds, seconds
         self.limit = 60 + 30 * seconds
         self._pipe = None
+        self.hijacked = hijacked
 
     # One leg: from a start or restart to the next checkpoint or the end.
     def _leg(self, argv, cwd, first):
@@ -133,10 +134,14 @@ class Rounds:
         self.setup.give(cwd)
         image = cwd / self.IMAGE
         self._open_pipe(cwd)
-        argv = [self.setup.ckpt, "-n", self.IMAGE, *self.program.argv(cwd, self.scale)]
+        argv = self.program.argv(cwd, self.scale)
+        if not self.hijacked:
+            argv = [self.setup.ckpt, "-n", self.IMAGE, *argv]
         pieces, total = [], 0.0
         for number, part in enumerate(self._moments(), 1):
             process = self._leg(argv, cwd, number == 1)
+            if self.hijacked and number == 1:
+                self._hijack(process, part * self.work * self.setup.random.random(), cwd)
             self._work_for(process, part * self.work, f"round {number}")
             worked = process.work()
             harness.checkpoint_and_exit(process, image, f"round {number}", self.limit)
@@ -161,6 +166,15 @@ class Rounds:
         if worked < self.LEAST * self.work and status == self.program.status:
             raise harness.Ended(status)
         return self._collect(cwd, status, pieces, total + worked)
+
+    def _hijack(self, process, seconds, cwd):
+        """The program was started without ckpt: at some moment the agent comes into it."""
+        self._work_for(process, seconds, "before it is hijacked")
+        status, out, err = self.setup.run([self.setup.ckpt, "-p", process.pid, "-n", self.IMAGE], cwd)
+        if status != 0 or out or err:
+            if process.ended(0.1):
+                raise harness.Ended(process.status)
+            raise harness.Failure(f"ckpt -p: status {status}, {out!r}, {err!r}")
 
     def _work_for(self, process, seconds, what):
         end = time.monotonic() + self.limit
@@ -214,7 +228,8 @@ def body(setup):
     options = setup.options
     program = ALL[options.program]().find(setup)
     repeats, seconds = (3, 6.0) if options.full else (1, 2.4)
-    rounds = Rounds(setup, program, options.stdout, options.rounds, options.seconds or seconds)
+    rounds = Rounds(setup, program, options.stdout, options.rounds, options.seconds or seconds,
+                    options.hijack)
     for _ in range(repeats):
         rounds.run()
 
@@ -226,4 +241,5 @@ if __name__ == "__main__":
     made.add_argument("--stdout", choices=("file", "pipe"), default="file")
     made.add_argument("--seconds", type=float, help="how long the program works undisturbed")
     made.add_argument("--full", action="store_true", help="longer programs, three repeats")
+    made.add_argument("--hijack", action="store_true", help="start it without ckpt (ckpt -p PID)")
     sys.exit(harness.main(made, body))

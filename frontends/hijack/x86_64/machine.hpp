@@ -104,6 +104,12 @@ inline bool enters_from(const registers& r, u64 instruction, u64 stack) {
   return r.rip == instruction + system_call_instruction.size() && r.rsp == stack;
 }
 
+/// Where the call that it is in returns to.
+inline void return_to(registers& r, const registers& other) {
+  r.rip = other.rip;
+  r.rsp = other.rsp;
+}
+
 /// At the entry of a system call: makes another one of it, which changes nothing and which every
 /// filter allows. (Number -1 would skip it, but filters see that as an unknown call.)
 inline void make_harmless(registers& r) {

@@ -24,6 +24,7 @@ enum class id : u8 {
   ignore_fd,
   pid,
   now,
+  remove,
   resume,
   fresh_if_bad,
   keep_image,
@@ -87,12 +88,16 @@ inline constexpr option table[] = {
      "say nothing but errors: what could not be done",
      "say nothing but errors"},
     {id::pid, "pid", 'p', "PID", "", command,
-     "no program is started: the process PID, which has the agent already, is meant",
-     "a process that has ckpt in it"},
+     "no program is started: ckpt comes into the process PID, which runs already, with these options; "
+     "where it is already, it takes them",
+     "a process that runs already"},
     {id::now, "now", 0, "", "", command,
      "with --pid: checkpoint it at once, without any signal to it; the name of the complete image is "
      "printed",
      "with -p: checkpoint it at once"},
+    {id::remove, "remove", 0, "", "", command,
+     "with --pid: take ckpt out of the process again; its signal is the program's as before",
+     "with -p: take ckpt out of it again"},
     {id::resume, "resume", 0, "", "", command,
      "go on from the image when it is there, otherwise start PROGRAM; when that ends by itself, the "
      "image is removed",
