@@ -304,8 +304,10 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     s.made_again = made_again;
     s.goes_on = w.goes_on;
     s.name_mark = w.mark();
-    // Below the red zone of who calls, below the frame of a signal: free now, and after a restart.
-    constexpr u64 below = 128;
+    // Below the red zone of who calls, below the frame of a signal, and below that of a call which is
+    // made again (timed_call.hpp): free now, and after a restart.
+    constexpr u64 below = 256;
+    static_assert(below >= 128 + sizeof(timed_frame) + 15);
     const bool below_it = w.by_call || w.outside != nullptr;
     me.callbacks.note_place(
         s.thread, (below_it ? context.uc_mcontext.rsp : reinterpret_cast<u64>(&context)) - below);
