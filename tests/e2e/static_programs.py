@@ -323,7 +323,7 @@ def little_memory(setup):
     cwd = setup.directory("work")
     program = setup.victim("static_nolibc", cwd)
     outcomes = {"protected": 0, "refused": 0}
-    for limit in range(1900, 2400, 10):
+    for limit in range(1800, 2800, 20):
         process = setup.start([*shell(f"ulimit -v {limit}", [setup.ckpt, program, *ARGUMENTS])],
                               cwd, env=VALUE)
         end = time.monotonic() + 20
