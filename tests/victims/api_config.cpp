@@ -97,11 +97,11 @@ int main() {
   // What means nothing.
   memset(&c, 0, sizeof c);
   c.flags = CKPT_NAME | CKPT_MSPERIOD, c.msperiod = 10;
-  refuse(c, "empty");
+  refuse(c, "0 characters");
   memset(c.name, 'x', sizeof c.name);
-  refuse(c, "no end");
+  refuse(c, "1024 characters");
   strcpy(c.name, "gopher://x");
-  refuse(c, "scheme");
+  refuse(c, "files only");
   c.flags = CKPT_ASYNCSIG | CKPT_MSPERIOD, c.asyncsig = SIGKILL;
   refuse(c, "signal 9");
   c.asyncsig = 65;
