@@ -166,6 +166,13 @@ class Interposed:
         return [pid for pid in harness.children_of(self.pid) if pid != self.program or
                 self.status is not None]
 
+    def wait_alone(self, seconds=3):
+        """What is left behind after a time in which a helper ends and is waited for."""
+        end = time.monotonic() + seconds
+        while self.left_behind() and time.monotonic() < end:
+            time.sleep(0.005)
+        return self.left_behind()
+
     def kill(self):
         if self._tool.poll() is None:
             self._tool.stdin.close()
@@ -311,7 +318,7 @@ class Checkpoints:
         text = self.process.out.all().decode(errors="replace")
         if status != 0 or text != "ready\nok\n":
             raise harness.Failure(f"at the end: status {status}, it says {text!r}")
-        left = self.process.left_behind()
+        left = self.process.wait_alone()
         if left:
             raise harness.Failure("left behind: " + harness.describe(left[0]))
         self.process.close()
@@ -350,10 +357,7 @@ def restart_once(setup, cwd, fault, words):
     status = process.wait()
     out, err = (reader.all().decode(errors="replace") for reader in (process.out, process.err))
     calls = list(process.calls)
-    end = time.monotonic() + 3
-    while process.left_behind() and time.monotonic() < end:
-        time.sleep(0.005)
-    if process.left_behind():
+    if process.wait_alone():
         left = "left behind: " + harness.describe(process.left_behind()[0])
         for pid in process.left_behind():
             harness.kill_quietly(pid)
