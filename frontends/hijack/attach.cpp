@@ -225,7 +225,7 @@ constexpr u64 frame_size = agent::outside_room_size;
 constexpr u64 tail_size = 448;  // of state::signal_frame: a word, the return address, what is restored
 constexpr u64 return_word = 8, red_zone = 128;
 
-u64 place_for_frame(pid_t pid, pid_t borrowed) {
+u64 place_for_frame(pid_t pid, pid_t borrowed, u64 back) {
   std::ifstream maps(proc(pid, "maps"));
   range stack{};
   for (std::string line; std::getline(maps, line);) {
@@ -242,6 +242,10 @@ u64 place_for_frame(pid_t pid, pid_t borrowed) {
   if (stack.contains(r.rsp)) return r.rsp >= end + red_zone ? stack.begin : 0;
   std::vector<std::byte> there(frame_size);
   if (!copy(false, borrowed, stack.begin, there.data(), there.size()).ok()) return 0;
+  // Or the frame that another has left who was killed.
+  u64 left = 0;
+  std::memcpy(&left, there.data() + frame_size - tail_size + return_word, sizeof left);
+  if (left == back) return stack.begin;
   for (const std::byte b : there)
     if (b != std::byte{0}) return 0;
   return stack.begin;
@@ -583,7 +587,7 @@ class attachment {
     }
     tracee t;
     t.adopt(*chosen);
-    auto outcome = enter(t, now, now.complete() ? place_for_frame(pid, *chosen) : 0, why);
+    auto outcome = enter(t, now, now.complete() ? place_for_frame(pid, *chosen, now.back) : 0, why);
     if (t.tid() == 0) return why.refuse("it has ended");
     t.forget();  // `threads` lets it go
     return outcome;
