@@ -65,6 +65,18 @@ class all_threads {
     return false;
   }
 
+  /// Whether one blocks every signal: it may be on its way back from another who was killed, by the
+  /// frame that he has laid.
+  [[nodiscard]] bool any_blocks_all() const {
+    constexpr u64 never_blocked = u64{1} << (SIGKILL - 1) | u64{1} << (SIGSTOP - 1);
+    for (const held& t : threads_) {
+      u64 mask = 0;
+      if (ptrace(PTRACE_GETSIGMASK, t.tid, sizeof mask, &mask) == 0 && (mask | never_blocked) == ~u64{0})
+        return true;
+    }
+    return false;
+  }
+
   /// Best is one that computes, or sleeps without a time limit of the kernel's; the main thread of
   /// several such.
   result<pid_t> suitable() const {
@@ -213,7 +225,7 @@ constexpr u64 frame_size = agent::outside_room_size;
 constexpr u64 tail_size = 448;  // of state::signal_frame: a word, the return address, what is restored
 constexpr u64 return_word = 8, red_zone = 128;
 
-u64 place_for_frame(pid_t pid, pid_t borrowed) {
+u64 place_for_frame(pid_t pid, pid_t borrowed, u64 back) {
   const std::string maps = text_of_file(proc(pid, "maps"));
   range stack{};
   for (std::size_t from = 0; from < maps.size();) {
@@ -232,6 +244,10 @@ u64 place_for_frame(pid_t pid, pid_t borrowed) {
   if (stack.contains(r.rsp)) return r.rsp >= end + red_zone ? stack.begin : 0;
   std::vector<std::byte> there(frame_size);
   if (!copy(false, borrowed, stack.begin, there.data(), there.size()).ok()) return 0;
+  // Or the frame that another has left who was killed.
+  u64 left = 0;
+  std::memcpy(&left, there.data() + frame_size - tail_size + return_word, sizeof left);
+  if (left == back) return stack.begin;
   for (const std::byte b : there)
     if (b != std::byte{0}) return 0;
   return stack.begin;
@@ -473,8 +489,9 @@ class attachment {
   attachment(const attach_plan& plan, attached& done) : plan_(plan), done_(done) {}
 
   /// errc::again when another moment may do.
-  result<void> make(pid_t pid, bool last_try, report& why) {
-    last_try_ = last_try;
+  result<void> make(pid_t pid, int tries, report& why) {
+    last_try_ = tries > 200;
+    early_ = tries < 40;
     look_.pid_ = program_behind(pid);
     const pid_t there = look_.pid_;
     CKPT_TRY(look_.look_before(why));
@@ -555,6 +572,7 @@ class attachment {
     all_threads threads(pid);
     threads_ = &threads;
     CKPT_TRY(threads.hold(why));
+    if (early_ && threads.any_blocks_all()) return errc::again;
     const auto chosen = threads.suitable();
     if (chosen.error() == errc::not_found) return why.refuse("it is running 32-bit code");
     CKPT_TRY(chosen);
@@ -571,7 +589,7 @@ class attachment {
     }
     tracee t;
     t.adopt(*chosen);
-    auto outcome = enter(t, now, now.complete() ? place_for_frame(pid, *chosen) : 0, why);
+    auto outcome = enter(t, now, now.complete() ? place_for_frame(pid, *chosen, now.back) : 0, why);
     if (t.tid() == 0) return why.refuse("it has ended");
     t.forget();  // `threads` lets it go
     return outcome;
@@ -666,6 +684,7 @@ class attachment {
   int traced_ = 0;
   int beginning_ = 0;
   bool last_try_ = false;
+  bool early_ = true;  // a program may block every signal for good
 };
 
 result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attached& done,
@@ -674,7 +693,7 @@ result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attach
   const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
   attachment a(plan, done);
   for (int tries = 0;; ++tries) {
-    const auto made = a.make(pid, tries > 200, why);
+    const auto made = a.make(pid, tries, why);
     if (made.ok() || made.error() == errc::refused) return made;
     if (made.error() == not_permitted && tries > 20)
       return why.refuse("stopping it is not permitted here (another user, or a container's or Yama's "
