@@ -36,9 +36,10 @@ agent_outside_entry:
     mov $8, %r10d
     mov $14, %eax               // __NR_rt_sigprocmask
     syscall
-    // Functions that the program wants called run on its stack, below the red zone. Otherwise that is
-    // left alone: a stack of Go's may have room for nothing.
-    sub $128 + 256, %rsp        // and below kept_for_timed_frame
+    // Functions that the program wants called run on its stack, below the red zone and the frame of a
+    // call that is made again (kept_for_timed_frame). Otherwise that is left alone: a stack of Go's
+    // may have room for nothing.
+    sub $128 + 256, %rsp
     and $-16, %rsp
     lea agent_outside_room(%rip), %rax
     cmpl $0, agent_callbacks(%rip)

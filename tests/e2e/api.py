@@ -3,6 +3,7 @@
 """What a program asks of ckpt by the functions of ckpt.h. The programs are not linked with the library:
 the ckpt command brings it, or nobody does, and then every call is a harmless no-op."""
 
+import signal
 import sys
 
 import harness
@@ -119,6 +120,20 @@ def restart(setup):
         api.ckpt(["-c", "-n", "image.ckpt"], "image.ckpt", "bad.ckpt", stdout="restarting\nok\n")
 
 
+def timed(setup):
+    for by, options, number in (("the signal", ["-c"], signal.SIGTSTP),
+                                ("from outside", ["--on", "USR2=continue"], signal.SIGUSR2)):
+        session = harness.Session(setup, by)
+        session.IMAGE = "im"
+        session.start(session.victim("api_timed"), *options)
+        last = None
+        for _ in range(5):
+            session.process.signal(number)
+            session.process.wait_until(lambda: harness.identity(session.cwd / "im") != last, "an image")
+            last = harness.identity(session.cwd / "im")
+        session.end()
+
+
 def rights(setup):
     """A program that has given up root's rights has none in a function that root's restart calls."""
     if setup.drops:
@@ -133,7 +148,8 @@ def rights(setup):
 def body(setup):
     cases = [("without the library", without_library), ("ends and restarts", ends_and_restarts),
              ("goes on", goes_on), ("hold", hold), ("config", config), ("two at once", two),
-             ("forked", forked), ("restart", restart), ("rights", rights)]
+             ("forked", forked), ("restart", restart), ("timed", timed),
+             ("rights", rights)]
     for compiler in ("gcc", "clang"):
         for sanitizer in ("address", "thread", "undefined"):
             name = f"api_ckpt_{compiler}_{sanitizer}"
