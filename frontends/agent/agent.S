@@ -55,6 +55,7 @@ trigger_entry:
     abi_flags
     mov %r13, %rdi
     mov %r15d, %esi
+    mov %r12d, %edx
     call agent_before
     mov %eax, %ebx
 3:  lea agent_trigger_stack_end(%rip), %rsp

@@ -11,6 +11,7 @@
 #include "api.hpp"
 #include "checkpoint.hpp"
 #include "descriptor_call.hpp"
+#include "known_signal.hpp"
 #include "load.hpp"
 #include "region_call.hpp"
 #include "resume.hpp"
@@ -36,10 +37,11 @@ static void block_all_signals() {
 }
 
 // On the program's stack, when it wants functions called: a decision.
-[[gnu::visibility("hidden")]] ckpt::u32 agent_before(const ckpt::sys::abi::siginfo* info,
-                                                     ckpt::u32 freezes_then) {
+[[gnu::visibility("hidden")]] ckpt::u32 agent_before(ckpt::sys::abi::siginfo* info,
+                                                     ckpt::u32 freezes_then, int signal) {
   using namespace ckpt::agent;
   block_all_signals();
+  know_signal(signal, *info);
   const bool begins = may_begin(wish_of(*info, freezes_then));
   if (begins) state_of_agent.callbacks.run_before();
   return static_cast<ckpt::u32>(begins ? decision::begin : decision::leave);
@@ -48,11 +50,12 @@ static void block_all_signals() {
   ckpt::agent::state_of_agent.callbacks.run_after();
 }
 
-[[gnu::visibility("hidden")]] ckpt::u32 trigger_main(int, ckpt::sys::abi::siginfo* info,
+[[gnu::visibility("hidden")]] ckpt::u32 trigger_main(int signal, ckpt::sys::abi::siginfo* info,
                                                      ckpt::sys::abi::ucontext* context,
                                                      ckpt::u32 freezes_then, ckpt::u32 decided) {
   using namespace ckpt::agent;
   block_all_signals();
+  if (static_cast<decision>(decided) == decision::open) know_signal(signal, *info);
   return checkpoint_by_signal(*info, *context, freezes_then, static_cast<decision>(decided)) ? 1
                                                                                              : 0;
 }

@@ -75,6 +75,7 @@ struct agent_state {
   agent::hold hold;
   agent::last_error error;
   agent::last_checkpoint last;
+  u64 told_of_tick = 0;  // why the latest of the period's was refused
   agent::name_of_call name_of_call;
   fixed_text<4200> latest;  // the image that this process has made last
   u8 instance[16] = {};  // random, drawn at every start

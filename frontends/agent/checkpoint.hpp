@@ -338,9 +338,13 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     fixed_text<1600> line;
     line.append("no checkpoint of process ").append(s.program).append(": ").append(s.why.line());
     line.append("; the program goes on");
+    // What stops one checkpoint of the period stops the next.
+    const u64 told = w.by_period ? mark_of_name(s.why.line()) : 0;
+    const bool again = told != 0 && told == me.told_of_tick;
+    me.told_of_tick = told;
     if (w.outside != nullptr)
       answer_outside(*w.outside, outside_outcome::refused, line.view(), 0, 0, false);
-    else
+    else if (!again)
       say(line.view());
     return false;
   }

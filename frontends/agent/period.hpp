@@ -55,7 +55,16 @@ class period {
   [[nodiscard]] bool raised(const sys::abi::siginfo& info) const {
     u64 value = 0;
     __builtin_memcpy(&value, info.fields + 8, sizeof value);  // si_value, behind timer id, overrun
-    return info.si_code == -2 /* SI_TIMER */ && value == cookie;
+    return info.si_code == sys::abi::si_timer && value == cookie;
+  }
+  /// Whether a tick must have come since the time began.
+  // Context: signal handler
+  [[nodiscard]] bool is_due() const { return on() && is_ours() && now() >= due_ns_; }
+  /// As the kernel marks a tick.
+  static void mark(sys::abi::siginfo& info) {
+    info.si_code = sys::abi::si_timer;
+    const u64 value = cookie;
+    __builtin_memcpy(info.fields + 8, &value, sizeof value);
   }
   [[nodiscard]] int timer() const { return is_ours() ? timer_ : -1; }
   [[nodiscard]] bool on() const { return milliseconds_ != 0; }
@@ -94,8 +103,10 @@ class period {
   [[nodiscard]] sys::abi::timespec whole() const {
     return {milliseconds_ / 1000, i64{milliseconds_ % 1000} * 1'000'000};
   }
-  void go_on(sys::abi::timespec first) const {
-    if (is_ours()) (void)sys::timer_settime(timer_, 0, {whole(), first});
+  void go_on(sys::abi::timespec first) {
+    if (!is_ours()) return;
+    due_ns_ = now() + nanoseconds(first);
+    (void)sys::timer_settime(timer_, 0, {whole(), first});
   }
 
   static constexpr u64 cookie = 0x636b70742d746d72;
@@ -105,6 +116,7 @@ class period {
   u32 milliseconds_ = 0;
   sys::abi::itimerspec left_{};  // while it is held
   i64 held_since_ = 0;
+  i64 due_ns_ = 0;  // CLOCK_MONOTONIC, of the next tick
 };
 
 }  // namespace ckpt::agent

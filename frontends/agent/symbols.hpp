@@ -45,7 +45,7 @@ CKPT_HIDDEN int agent_ask(void* request);
 CKPT_HIDDEN int agent_ask_main(void* request, const void* saved_registers);
 CKPT_HIDDEN void agent_call_on_stack(ckpt::u64 stack, void (*function)(void*), void* argument);
 
-CKPT_HIDDEN ckpt::u32 agent_before(const ckpt::sys::abi::siginfo*, ckpt::u32 freezes_then);
+CKPT_HIDDEN ckpt::u32 agent_before(ckpt::sys::abi::siginfo*, ckpt::u32 freezes_then, int signal);
 CKPT_HIDDEN void agent_after();
 CKPT_HIDDEN ckpt::u32 trigger_main(int, ckpt::sys::abi::siginfo*, ckpt::sys::abi::ucontext*,
                                    ckpt::u32 freezes_then, ckpt::u32 decided);

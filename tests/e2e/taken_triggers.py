@@ -141,10 +141,29 @@ def short_period(setup):
     process.kill()
 
 
+def without_siginfo(setup):
+    """bash puts the disposition back without SA_SIGINFO when a child has ended: a tick is still none of
+    the requests that end it, and a request is."""
+    loop = "/bin/true; echo ready; while [ ! -e stop ]; do :; done; echo ok"
+    session = harness.Session(setup)
+    process = session.start(["/bin/bash", "-c", loop], "-z", "50")
+    for _ in range(4):
+        before = session.image.stat().st_mtime_ns if session.image.exists() else 0
+        process.wait_until(lambda: session.image.exists() and
+                           session.image.stat().st_mtime_ns != before, "the next image")
+    session.end()
+    session = harness.Session(setup, "asked")
+    process = session.start(["/bin/bash", "-c", loop])
+    process.signal(TSTP)
+    if process.wait() != 0 or not session.image.exists():
+        raise harness.Failure(f"asked to end: status {process.status}, {process.stderr()!r}")
+
+
 def body(setup):
     harness.run_cases(setup, [(name, (lambda case: lambda: case(setup))(case)) for name, case in (
         ("keeps it", keeps), ("told at a restart", told), ("at the start", at_the_start),
-        ("a short period", short_period))])
+        ("a short period", short_period),
+        ("bash without siginfo", without_siginfo))])
 
 
 if __name__ == "__main__":
