@@ -111,8 +111,8 @@ inline result<void> displace(session& s, int level) {
 /// its lock decides about the name, and nobody else.
 // Context: helper, all threads frozen
 inline result<int> claim_name(session& s) {
-  // Somebody who has just been killed lets go within this time.
-  constexpr int patience = 30;
+  // The helper of somebody who has just been killed lets go within this time, unless the disk is slow.
+  constexpr int patience = 200;
   const auto again = [](int tries) {
     if (tries == patience) return false;
     (void)sys::nanosleep({0, 1'000'000});

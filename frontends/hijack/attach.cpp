@@ -506,10 +506,14 @@ class attachment {
                         "); let that let go of it first");
     else if (tracer != 0)
       return errc::again;
-    const auto agent_there = look_for_agent(why);
+    auto agent_there = look_for_agent(why);
+    if (!agent_there.ok()) return agent_there.error();
+    const bool about_to_begin = !*agent_there && is_about_to_begin(there);
+    // What was about to begin at the first look may have begun by the second.
+    if (!*agent_there && !about_to_begin) agent_there = look_for_agent(why);
     if (!agent_there.ok()) return agent_there.error();
     done_.was_there = *agent_there;
-    if (!*agent_there && is_about_to_begin(there)) {
+    if (about_to_begin) {
       if (++beginning_ > 2000)
         return why.refuse("it is being started or restarted by ckpt; try again when it runs");
       return errc::again;

@@ -190,6 +190,7 @@ def killed_any_time(setup):
         process.signal(harness.TRIGGER)
         time.sleep(setup.random.random() * 0.03)
         process.kill()
+        setup.check_nothing_left()  # a helper that waits for the disk still has the name
         process = session.launch(command)
         expect("after a kill", trigger_new(session, process), session.IMAGE)
         expect("what it says", process.err.seen(), b"")
