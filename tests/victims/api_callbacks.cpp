@@ -137,8 +137,8 @@ int main(int count, char** values) {
   sigemptyset(&trigger);
   sigaddset(&trigger, SIGTSTP);
   pthread_t worker, other;
+  pthread_sigmask(SIG_BLOCK, &trigger, nullptr);  // until the worker is ready to take it
   pthread_create(&worker, nullptr, work, nullptr);
-  pthread_sigmask(SIG_BLOCK, &trigger, nullptr);
   pthread_create(&other, nullptr, turn, nullptr);
   victim::work_until_stop();
   stop = true;
