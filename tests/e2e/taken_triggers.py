@@ -159,11 +159,27 @@ def without_siginfo(setup):
         raise harness.Failure(f"asked to end: status {process.status}, {process.stderr()!r}")
 
 
+def refused_once(setup):
+    """What stops one checkpoint of the period stops the next, and is said once."""
+    session = harness.Session(setup)
+    process = session.start(session.script(
+        "import subprocess\nchild = subprocess.Popen(['/bin/sleep', '600'])\nready()\nwait()\n"
+        "child.kill(); child.wait()\nprint('ok')\n"), "-z", "30")
+    process.wait_until(lambda: process.err.seen().endswith(b"\n"), "a line that says why")
+    time.sleep(0.5)     # for more ticks
+    said = process.err.seen().decode()
+    harness.expect_line("a refused period", said, "has a child process")
+    session.stop()
+    if process.wait() != 0:
+        raise harness.Failure(f"status {process.status}, {process.stderr()!r}")
+
+
 def body(setup):
     harness.run_cases(setup, [(name, (lambda case: lambda: case(setup))(case)) for name, case in (
         ("keeps it", keeps), ("told at a restart", told), ("at the start", at_the_start),
         ("a short period", short_period),
-        ("bash without siginfo", without_siginfo))])
+        ("bash without siginfo", without_siginfo),
+        ("refused once", refused_once))])
 
 
 if __name__ == "__main__":
