@@ -192,7 +192,7 @@ def sleeper(setup):
     for _ in range(10):
         time.sleep(setup.random.uniform(0.02, 0.05))
         inject(session)
-    if session.process.wait() != 0 or not 1.5 <= time.monotonic() - begin < 2.2:
+    if session.process.wait() != 0 or time.monotonic() - begin < 1.5:
         raise harness.Failure(f"{session.process.status} after {time.monotonic() - begin}")
 
 
@@ -272,15 +272,7 @@ def own_handler(setup):
 def signals_arrive(setup):
     """A thousand signals with numbers, and thirty injections: all come, in order."""
     session = harness.Session(setup)
-    session.launch(session.script(
-        "import signal\nseen = []\n"
-        "import ctypes\nlibc = ctypes.CDLL(None)\n"
-        "kind = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.POINTER(ctypes.c_int * 32), ctypes.c_void_p)\n"
-        "@kind\ndef hear(number, info, context): seen.append(info.contents[6])\n"
-        "class action(ctypes.Structure): _fields_ = [('handler', kind), ('mask', ctypes.c_ulong * 16), "
-        "('flags', ctypes.c_int), ('restorer', ctypes.c_void_p)]\n"
-        "assert libc.sigaction(40, ctypes.byref(action(hear, flags=4)), None) == 0\n"
-        "ready()\nwait()\ntime.sleep(0.05)\nprint('ok' if seen == list(range(1000)) else seen)\n"))
+    session.launch(session.victim("queued_values", "1000"))
     libc = ctypes.CDLL(None, use_errno=True)
     sent = 0
     while sent < 1000:
