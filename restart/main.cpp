@@ -272,9 +272,14 @@ void hold_signals(bytes metadata) {
 
 /// From here on this may be another process, with the program's number.
 void take_identity(bytes metadata) {
-  const auto started_as = image::own_identity();
+  const auto self = image::own_identity();
+  if (!self.ok()) {
+    (void)global.why.explain(self.error(), "cannot read in /proc who this process is");
+    fail();
+  }
+  const auto& started_as = *self;
   const auto writer = image::writer_of(global.header);
-  if (!image::may_live(writer, started_as)) global.handover.gone = writer;
+  if (!image::may_live(writer, started_as).value_or(true)) global.handover.gone = writer;
   identity who(global.identity, metadata);
   if (!who.take(global.why).ok()) fail();
   if (global.verbose) say(who.line());

@@ -377,7 +377,7 @@ class helper {
       const u64 now = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_realtime));
       std::memcpy(&h.id, &now, sizeof now);
     }
-    image::sign(h, writer_identity(s_));
+    image::sign(h, CKPT_TRY(writer_identity(s_)));
     h.metadata_checksum = format::checksum(s_.metadata.view());
     h.agent_entry = reinterpret_cast<u64>(&agent_resume);
     h.agent_stack = reinterpret_cast<u64>(agent_trigger_stack_end);

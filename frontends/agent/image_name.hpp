@@ -23,10 +23,12 @@ inline fixed_text<16> known_number(const session& s) {
 
 /// Who writes the image.
 // Context: helper
-inline image::process_identity writer_identity(const session& s) {
+inline result<image::process_identity> writer_identity(session& s) {
   const auto& me = state_of_agent;
-  return me.outside.pid != 0 && s.program == me.home ? me.outside
-                                                     : image::identity_of(s.outer_pid_number);
+  if (me.outside.pid != 0 && s.program == me.home) return me.outside;
+  const auto who = image::identity_of(s.outer_pid_number);
+  if (!who.ok()) return s.why.explain(who.error(), "cannot read in /proc who the program is");
+  return who;
 }
 
 constexpr u64 longest_path = 4095;  // PATH_MAX, without its end
@@ -107,6 +109,17 @@ inline result<void> displace(session& s, int level) {
   return check_name(s);
 }
 
+// Context: helper, all threads frozen
+inline result<bool> belongs_to_another(session& s) {
+  const auto& me = state_of_agent;
+  const auto who = CKPT_TRY(writer_identity(s));
+  const auto taken = image::belongs_to_another(s.final_name.c_str(), me.naming.image, who,
+                                               s.outer_pid_number, me.gone);
+  if (!taken.ok())
+    return s.why.explain(taken.error(), "cannot see whose image ", quoted{s.final_name.view()}, " is");
+  return taken;
+}
+
 /// Opens the file that becomes the image, under a name that belongs to no other process. Whoever has
 /// its lock decides about the name, and nobody else.
 // Context: helper, all threads frozen
@@ -125,13 +138,11 @@ inline result<int> claim_name(session& s) {
         file = sys::unique_fd(*made);
       else if (made.error() != errc::again)
         return made.error();
-      if (file &&
-          !image::belongs_to_another(s.final_name.c_str(), state_of_agent.naming.image,
-                                     writer_identity(s), s.outer_pid_number,
-                                     state_of_agent.gone))
-        return file.release();
       if (file) {
+        const auto taken = belongs_to_another(s);
+        if (taken.ok() && !*taken) return file.release();
         remove_temporary(s);
+        if (!taken.ok()) return taken.error();
         break;
       }
       if (!again(tries)) break;
