@@ -33,6 +33,9 @@ namespace ckpt::hijack {
 
 using clock = std::chrono::steady_clock;
 
+/// What ptrace and process_vm_readv say, beside much else.
+inline constexpr auto not_permitted = static_cast<errc>(EPERM), no_such = static_cast<errc>(ESRCH);
+
 inline std::string proc(pid_t pid, std::string_view name) {
   return "/proc/" + std::to_string(pid) + "/" + std::string(name);
 }

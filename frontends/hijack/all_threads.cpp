@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include "all_threads.hpp"
+
+#include <elf.h>
+
+#include <string>
+
+#include "../agent/interrupted_call.hpp"
+
+namespace ckpt::hijack {
+namespace {
+
+/// Some calls say EINTR at once instead of leaving the choice to the kernel (signal(7)). Left to it,
+/// they are made again unless a signal with a handler has come.
+result<void> leave_call_to_kernel(const held_thread& t) {
+  sys::abi::user_regs now{};
+  u64 size = sizeof now;
+  CKPT_TRY(t.get(NT_PRSTATUS, &now, size));
+  if (static_cast<i64>(now.rax) != -EINTR || static_cast<i64>(now.orig_rax) < 0 ||
+      !agent::can_be_interrupted(now.orig_rax))
+    return {};
+  now.rax = static_cast<u64>(sys::abi::restart_no_hand);
+  return t.set_registers(now);
+}
+
+result<registers> registers_of(pid_t tid) {
+  registers r{};
+  iovec room{&r, sizeof r};
+  if (ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &room) != 0) return static_cast<errc>(errno);
+  return r;
+}
+
+}  // namespace
+
+result<void> all_threads::hold(report& why) {
+  for (bool grown = true; grown;) {
+    grown = false;
+    for (const pid_t tid : numbers_in(proc(pid_, "task"))) {
+      if (is_known(tid)) continue;
+      const char state = state_of(proc(pid_, "task/" + std::to_string(tid))).letter;
+      if (state == 'Z' || state == 'X' || state == '?') continue;
+      grown = true;
+      CKPT_TRY(meet(tid));
+    }
+    for (auto t = threads_.begin(); t != threads_.end();)
+      t = CKPT_TRY(stands_still(*t, why)) ? std::next(t) : threads_.erase(t);
+  }
+  return threads_.empty() ? result<void>(errc::gone) : result<void>();
+}
+
+result<bool> all_threads::any_in(range memory, const registers& borrowed) const {
+  if (memory.contains(borrowed.rip)) return true;
+  for (const held& t : threads_)
+    if (memory.contains(CKPT_TRY(registers_of(t.tid)).rip)) return true;
+  return false;
+}
+
+bool all_threads::any_blocks_all() const {
+  constexpr u64 never_blocked = u64{1} << (SIGKILL - 1) | u64{1} << (SIGSTOP - 1);
+  for (const held& t : threads_) {
+    u64 mask = 0;
+    if (ptrace(PTRACE_GETSIGMASK, t.tid, sizeof mask, &mask) == 0 && (mask | never_blocked) == ~u64{0})
+      return true;
+  }
+  return false;
+}
+
+result<pid_t> all_threads::suitable() const {
+  pid_t best = 0;
+  int best_rank = -1;
+  for (const held& t : threads_) {
+    const auto r = CKPT_TRY(registers_of(t.tid));
+    if (!runs_native_code(r)) continue;
+    const bool has_limit = static_cast<i64>(r.orig_rax) >= 0 &&
+                           static_cast<i64>(r.rax) == sys::abi::restart_block;
+    const int rank = (has_limit ? 0 : 2) + (t.tid == pid_ ? 1 : 0);
+    if (rank > best_rank) best = t.tid, best_rank = rank;
+  }
+  if (best == 0) return errc::not_found;
+  return best;
+}
+
+bool all_threads::is_known(pid_t tid) const {
+  for (const held& t : threads_)
+    if (t.tid == tid) return true;
+  return false;
+}
+
+result<void> all_threads::meet(pid_t tid) {
+  held& t = threads_.emplace_back(tid);
+  const auto seized = t.thread.seize(PTRACE_O_TRACESYSGOOD);
+  if (seized.ok()) return {};
+  threads_.pop_back();
+  if (seized.error() == no_such) return {};
+  // One on its way out lets nobody trace it from a moment before it counts as ended.
+  const auto state = state_of(proc(pid_, "task/" + std::to_string(tid)));
+  if (seized.error() == not_permitted && (state.flags & proc::task_exiting) != 0) return {};
+  return seized;
+}
+
+/// False for one that has ended.
+result<bool> all_threads::stands_still(held& t, report& why) {
+  if (t.still) return true;
+  auto stopped = t.thread.wait();
+  // One that waits for a processor on a busy machine will stop as soon as it gets one.
+  for (int more = 0; stopped.error() == errc::busy && more < 10; ++more) {
+    if (state_of(proc(pid_, "task/" + std::to_string(t.tid))).letter != 'R') break;
+    stopped = t.thread.wait();
+  }
+  if (stopped.error() == errc::gone || stopped.error() == no_such) return false;
+  if (stopped.error() == errc::busy)
+    return why.refuse("thread ", t.tid, " does not stop (inside vfork, or in a call that nothing "
+                      "interrupts); try again when it has come back");
+  CKPT_TRY(stopped);
+  t.still = true;
+  CKPT_TRY(leave_call_to_kernel(t.thread));
+  return true;
+}
+
+}  // namespace ckpt::hijack
