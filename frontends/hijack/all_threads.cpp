@@ -3,6 +3,7 @@
 
 #include <elf.h>
 
+#include <algorithm>
 #include <string>
 
 #include "../agent/interrupted_call.hpp"
@@ -12,22 +13,12 @@ namespace {
 
 /// Some calls say EINTR at once instead of leaving the choice to the kernel (signal(7)). Left to it,
 /// they are made again unless a signal with a handler has come.
-result<void> leave_call_to_kernel(const held_thread& t) {
-  sys::abi::user_regs now{};
-  u64 size = sizeof now;
-  CKPT_TRY(t.get(NT_PRSTATUS, &now, size));
+bool leaves_call_to_kernel(sys::abi::user_regs& now) {
   if (static_cast<i64>(now.rax) != -EINTR || static_cast<i64>(now.orig_rax) < 0 ||
       !agent::can_be_interrupted(now.orig_rax))
-    return {};
+    return false;
   now.rax = static_cast<u64>(sys::abi::restart_no_hand);
-  return t.set_registers(now);
-}
-
-result<registers> registers_of(pid_t tid) {
-  registers r{};
-  iovec room{&r, sizeof r};
-  if (ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &room) != 0) return static_cast<errc>(errno);
-  return r;
+  return true;
 }
 
 }  // namespace
@@ -36,9 +27,7 @@ result<void> all_threads::hold(report& why) {
   for (bool grown = true; grown;) {
     grown = false;
     for (const pid_t tid : numbers_in(proc(pid_, "task"))) {
-      if (is_known(tid)) continue;
-      const char state = state_of(proc(pid_, "task/" + std::to_string(tid))).letter;
-      if (state == 'Z' || state == 'X' || state == '?') continue;
+      if (!known_.insert(tid).second) continue;
       grown = true;
       CKPT_TRY(meet(tid));
     }
@@ -48,11 +37,8 @@ result<void> all_threads::hold(report& why) {
   return threads_.empty() ? result<void>(errc::gone) : result<void>();
 }
 
-result<bool> all_threads::any_in(range memory, const registers& borrowed) const {
-  if (memory.contains(borrowed.rip)) return true;
-  for (const held& t : threads_)
-    if (memory.contains(CKPT_TRY(registers_of(t.tid)).rip)) return true;
-  return false;
+bool all_threads::any_in(range memory) const {
+  return std::ranges::any_of(threads_, [&](const held& t) { return memory.contains(t.stood.rip); });
 }
 
 bool all_threads::any_blocks_all() const {
@@ -69,8 +55,9 @@ result<pid_t> all_threads::suitable() const {
   pid_t best = 0;
   int best_rank = -1;
   for (const held& t : threads_) {
-    const auto r = CKPT_TRY(registers_of(t.tid));
-    if (!runs_native_code(r)) continue;
+    const auto& r = t.stood;
+    constexpr u64 code_of_64_bits = 0x33;
+    if (r.cs != code_of_64_bits) continue;
     const bool has_limit = static_cast<i64>(r.orig_rax) >= 0 &&
                            static_cast<i64>(r.rax) == sys::abi::restart_block;
     const int rank = (has_limit ? 0 : 2) + (t.tid == pid_ ? 1 : 0);
@@ -80,22 +67,17 @@ result<pid_t> all_threads::suitable() const {
   return best;
 }
 
-bool all_threads::is_known(pid_t tid) const {
-  for (const held& t : threads_)
-    if (t.tid == tid) return true;
-  return false;
-}
-
 result<void> all_threads::meet(pid_t tid) {
   held& t = threads_.emplace_back(tid);
   const auto seized = t.thread.seize(PTRACE_O_TRACESYSGOOD);
   if (seized.ok()) return {};
   threads_.pop_back();
   if (seized.error() == no_such) return {};
-  // One on its way out lets nobody trace it from a moment before it counts as ended.
+  // One that has ended, or is on its way out, lets nobody trace it.
   const auto state = state_of(proc(pid_, "task/" + std::to_string(tid)));
-  if (seized.error() == not_permitted && (state.flags & proc::task_exiting) != 0) return {};
-  return seized;
+  const bool ends = (state.flags & proc::task_exiting) != 0 || state.letter == 'Z' ||
+                    state.letter == 'X' || state.letter == '?';
+  return seized.error() == not_permitted && ends ? result<void>() : seized;
 }
 
 /// False for one that has ended.
@@ -113,7 +95,9 @@ result<bool> all_threads::stands_still(held& t, report& why) {
                       "interrupts); try again when it has come back");
   CKPT_TRY(stopped);
   t.still = true;
-  CKPT_TRY(leave_call_to_kernel(t.thread));
+  u64 size = sizeof t.stood;
+  CKPT_TRY(t.thread.get(NT_PRSTATUS, &t.stood, size));
+  if (leaves_call_to_kernel(t.stood)) CKPT_TRY(t.thread.set_registers(t.stood));
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <list>
+#include <unordered_set>
 
 #include "other_process.hpp"
 
@@ -21,8 +22,8 @@ class all_threads {
   /// One that is born meanwhile is seen by the next pass.
   result<void> hold(report& why);
 
-  /// Whether one stands in this memory. `borrowed` are the registers of the one that has been lent.
-  [[nodiscard]] result<bool> any_in(range memory, const registers& borrowed) const;
+  /// Whether one stood in this memory when it was stopped.
+  [[nodiscard]] bool any_in(range memory) const;
 
   /// Whether one blocks every signal: it may be on its way back from another who was killed, by the
   /// frame that he has laid.
@@ -38,14 +39,15 @@ class all_threads {
     pid_t tid;
     held_thread thread;
     bool still = false;
+    sys::abi::user_regs stood{};
   };
 
-  [[nodiscard]] bool is_known(pid_t tid) const;
   result<void> meet(pid_t tid);
   result<bool> stands_still(held& t, report& why);
 
   pid_t pid_;
   std::list<held> threads_;
+  std::unordered_set<pid_t> known_;
 };
 
 }  // namespace ckpt::hijack

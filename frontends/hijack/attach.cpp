@@ -10,6 +10,7 @@
 #include <array>
 #include <climits>
 #include <cstddef>
+#include <optional>
 #include <thread>
 
 #include "../agent/config.hpp"
@@ -17,6 +18,7 @@
 #include "ckpt/format/header.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/sys/file.hpp"
+#include "copied_object.hpp"
 #include "outside.hpp"
 #include "process_of_its_own.hpp"
 #include "way_back.hpp"
@@ -24,59 +26,25 @@
 namespace ckpt::hijack {
 namespace {
 
-/// Code, too, which the thread itself cannot write.
-result<void> write_anywhere(const tracee& t, u64 to, bytes from) {
-  const sys::unique_fd memory(open(proc(t.tid(), "mem").c_str(), O_RDWR | O_CLOEXEC));
-  if (memory && pwrite(memory.get(), from.data(), from.size(), static_cast<off_t>(to)) ==
-                    static_cast<ssize_t>(from.size()))
-    return {};
-  for (u64 i = 0; i < from.size(); i += sizeof(u64)) {
-    u64 word = 0;
-    std::memcpy(&word, from.data() + i, sizeof word);
-    CKPT_TRY(t.poke(remote_ptr<u64>(to + i), word));
-  }
-  return {};
-}
-
-/// Into anonymous memory: a file may be out of the process's sight (another mount namespace, chroot),
-/// and no descriptor is needed.
-result<u64> map_by_copy(const shared_object& object, tracee& t, remote_caller& caller) {
-  const u64 base = CKPT_TRY(caller.system_call(SYS_mmap, 0, object.length(), PROT_NONE,
-                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-  const auto filled = [&]() -> result<void> {
-    for (const auto& s : object.segments()) {
-      CKPT_TRY(caller.system_call(SYS_mmap, base + s.memory.begin, s.memory.length(), s.protection,
-                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
-      const u64 of_file = page_up(s.file_end);
-      if (of_file <= s.memory.begin) continue;
-      std::vector<std::byte> text(of_file - s.memory.begin);
-      object.relocated(s, base, s.memory.begin, text);
-      CKPT_TRY(write_anywhere(t, base + s.memory.begin, text));
-    }
-    if (const range relro = object.read_only_after_relocation(); !relro.empty())
-      CKPT_TRY(caller.system_call(SYS_mprotect, base + relro.begin, relro.length(), PROT_READ));
-    return {};
-  }();
-  if (filled.ok()) return base;
-  (void)caller.system_call(SYS_munmap, base, object.length());
-  return filled.error();
-}
-
 struct call_of_agent {
   u64 what = agent::injected_options;
   std::string_view options;
   range memory;  // where it lies, for one that begins
 };
 
-/// function(injected_mark, given, …) on borrowed memory.
+constexpr u64 stack_for_agent = 128 * 1024;
+
+/// What a call with these options needs: they, what is given, and a stack.
+u64 memory_for_call(std::string_view options) {
+  return page_up(sizeof(agent::injected) + options.size()) + stack_for_agent;
+}
+
+/// function(injected_mark, given, …) on memory that nobody uses.
 result<agent::injected> call_agent(tracee& t, remote_caller& caller, const visit& v,
                                    const code_places& g, u64 function, const call_of_agent& call,
-                                   report& why) {
+                                   range memory, report& why) {
   const std::string_view options = call.options;
-  constexpr u64 stack = 128 * 1024;
-  borrowed_memory memory(caller);
-  CKPT_TRY(memory.take(page_up(sizeof(agent::injected) + options.size()) + stack));
-  const auto given_at = memory.begin().as<agent::injected>();
+  const remote_ptr<agent::injected> given_at(memory.begin);
   const auto options_at = (given_at + 1).as<void>();
   agent::injected given{};
   given.options = options_at.address(), given.options_length = options.size();
@@ -87,12 +55,13 @@ result<agent::injected> call_agent(tracee& t, remote_caller& caller, const visit
   const std::array<u64, 3> arguments{agent::injected_mark, given_at.address(), options.size()};
   result<void> called = errc::none;
   if (v.safe()) {
-    const remote_address tail(memory.end().address() - frame_tail_size);
+    const remote_address tail(memory.end - frame_tail_size);
     CKPT_TRY(t.write(tail, v.tail()));
     called = caller.function_call_through(remote_address(function), arguments, tail + frame_return_word,
                                           remote_address(g.back_call));
   } else {
-    called = caller.function_call(remote_address(function), arguments, memory.end());
+    called = caller.function_call(remote_address(function), arguments,
+                                  remote_address(memory.end));
   }
   if (!called.ok() && caller.fatal_signal() != 0)
     return why.refuse("the agent died in it of signal ", caller.fatal_signal(), "; report this");
@@ -188,6 +157,8 @@ class attachment {
     bool readable = false;
     const code_places found = find_code_places(look_.thread_, code_of(look_.thread_, readable));
     const std::string maps = text_of_file(proc(pid, "maps"));
+    std::optional<copied_object> copy;
+    if (!done_.was_there) copy_ = &copy.emplace(plan_.agent);
     all_threads threads(pid);
     threads_ = &threads;
     CKPT_TRY(threads.hold(why));
@@ -197,7 +168,8 @@ class attachment {
     CKPT_TRY(chosen);
     look_.thread_ = *chosen;
     // Somebody may have been here meanwhile.
-    if (!done_.was_there && text_of_file(proc(pid, "maps")) != maps &&
+    const std::string held_maps = text_of_file(proc(pid, "maps"));
+    if (!done_.was_there && held_maps != maps &&
         (CKPT_TRY(look_for_agent(why)) || is_about_to_begin(pid)))
       return errc::again;
     code_places now = found;
@@ -208,7 +180,7 @@ class attachment {
     }
     tracee t;
     t.adopt(*chosen);
-    auto outcome = enter(t, now, now.complete() ? place_for_frame(pid, *chosen, now) : 0, why);
+    auto outcome = enter(t, now, now.complete() ? place_for_frame(pid, *chosen, held_maps, now) : 0, why);
     if (t.tid() == 0) return why.refuse("it has ended");
     t.forget();  // `threads` lets it go
     return outcome;
@@ -247,31 +219,35 @@ class attachment {
 
   result<void> put_in(tracee& t, remote_caller& caller, const visit& v, const code_places& g,
                       report& why) {
-    const auto base = map_by_copy(plan_.agent, t, caller);
-    if (!base.ok()) return why.explain(base.error(), "it cannot map the agent");
     std::string options = plan_.options;
     if (!options.empty()) options += agent::launch_separator;
     options.append(agent::launch_default_name).append("=").append(plan_.default_name);
+    const u64 extra = memory_for_call(options), length = copy_->length();
+    const auto base = copy_->map(t, caller, extra);
+    if (!base.ok()) return why.explain(base.error(), "it cannot map the agent");
+    const range there{*base, *base + length}, memory{there.end, there.end + extra};
     for (const u64 constructor : plan_.agent.constructors()) {
       const auto given = call_agent(t, caller, v, g, *base + constructor,
-                                    {agent::injected_options, options,
-                                     {*base, *base + plan_.agent.length()}},
-                                    why);
+                                    {agent::injected_options, options, there}, memory, why);
       if (!given.ok()) {
         if (given.error() != errc::gone)
-          (void)caller.system_call(SYS_munmap, *base, plan_.agent.length());
+          (void)caller.system_call(SYS_munmap, there.begin, length + extra);
         return given.error();
       }
       if (given->kept_signal != 0) done_.kept_signal = static_cast<int>(given->kept_signal);
     }
+    CKPT_TRY(caller.system_call(SYS_munmap, memory.begin, extra));
     return {};
   }
 
   result<void> configure(tracee& t, remote_caller& caller, const visit& v, const code_places& g,
                          report& why) {
-    if (plan_.remove) return remove(t, caller, v, g, why);
+    borrowed_memory borrowed(caller);
+    CKPT_TRY(borrowed.take(memory_for_call(plan_.options)));
+    const range memory{borrowed.begin().address(), borrowed.end().address()};
+    if (plan_.remove) return remove(t, caller, v, g, memory, why);
     const auto given = call_agent(t, caller, v, g, look_.agent_.configure,
-                                  {agent::injected_options, plan_.options, {}}, why);
+                                  {agent::injected_options, plan_.options, {}}, memory, why);
     if (!given.ok()) return given.error();
     if (given->done == 0) return why.refuse("its agent cannot handle that signal");
     return {};
@@ -279,26 +255,28 @@ class attachment {
 
   /// Nobody may come back into it: no thread is there, and no signal leads there any more.
   result<void> remove(tracee& t, remote_caller& caller, const visit& v, const code_places& g,
-                      report& why) {
+                      range memory, report& why) {
     const u64 agent = look_.agent_.configure;
-    const auto where = CKPT_TRY(call_agent(t, caller, v, g, agent, {agent::injected_where, {}, {}}, why));
-    const range memory{where.base, where.base + where.length};
-    if (memory.empty())
+    const auto where =
+        CKPT_TRY(call_agent(t, caller, v, g, agent, {agent::injected_where, {}, {}}, memory, why));
+    const range there{where.base, where.base + where.length};
+    if (there.empty())
       return why.refuse("its agent did not come by ckpt -p: it was started by ckpt, or is linked "
                         "with it; -a 0 -z 0 makes it leave signals and clock alone");
-    if (CKPT_TRY(threads_->any_in(memory, v.stood()))) {
+    if (threads_->any_in(there)) {
       if (last_try_) return why.refuse("a thread of it sleeps in the agent since its restart; try again when that "
                         "call has ended");
       return errc::again;
     }
-    (void)CKPT_TRY(call_agent(t, caller, v, g, agent, {agent::injected_remove, {}, {}}, why));
-    CKPT_TRY(caller.system_call(SYS_munmap, memory.begin, memory.length()));
+    (void)CKPT_TRY(call_agent(t, caller, v, g, agent, {agent::injected_remove, {}, {}}, memory, why));
+    CKPT_TRY(caller.system_call(SYS_munmap, there.begin, there.length()));
     return {};
   }
 
   const attach_plan& plan_;
   attached& done_;
   all_threads* threads_ = nullptr;
+  copied_object* copy_ = nullptr;
   outside_checkpoint look_;
   int traced_ = 0;
   int beginning_ = 0;

@@ -5,7 +5,6 @@
 
 #include <cstdio>
 #include <cstring>
-#include <string>
 
 namespace ckpt::hijack {
 namespace {
@@ -66,8 +65,7 @@ code_places find_code_places(pid_t tid, const std::vector<code_mapping>& code) {
 
 /// The lowest pages of the main stack, which the kernel makes larger than most programs need: where
 /// the main thread is above them, or nobody has ever written, nothing is lost.
-u64 place_for_frame(pid_t pid, pid_t borrowed, const code_places& places) {
-  const std::string maps = text_of_file(proc(pid, "maps"));
+u64 place_for_frame(pid_t pid, pid_t borrowed, const std::string& maps, const code_places& places) {
   range stack{};
   for (std::size_t from = 0; from < maps.size();) {
     const std::string line = maps.substr(from, maps.find('\n', from) - from);

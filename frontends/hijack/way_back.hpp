@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "other_process.hpp"
@@ -27,8 +28,10 @@ struct code_places {
 
 [[nodiscard]] code_places find_code_places(pid_t tid, const std::vector<code_mapping>& code);
 
-/// The place of the frame on the main stack, 0 when there is none. All threads are held.
-[[nodiscard]] u64 place_for_frame(pid_t pid, pid_t borrowed, const code_places& places);
+/// The place of the frame on the main stack, 0 when there is none. All threads are held; `maps` is what
+/// /proc says of them now.
+[[nodiscard]] u64 place_for_frame(pid_t pid, pid_t borrowed, const std::string& maps,
+                                  const code_places& places);
 
 /// What a frame restores ends with these bytes: a word, the return address, the frame's head.
 inline constexpr u64 frame_tail_size = 448;
