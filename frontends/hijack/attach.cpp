@@ -20,6 +20,7 @@
 #include "ckpt/sys/file.hpp"
 #include "copied_object.hpp"
 #include "outside.hpp"
+#include "permission.hpp"
 #include "process_of_its_own.hpp"
 #include "way_back.hpp"
 
@@ -293,8 +294,7 @@ result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attach
     const auto made = a.make(pid, tries, why);
     if (made.ok() || made.error() == errc::refused) return made;
     if (made.error() == not_permitted && tries > 20)
-      return why.refuse("stopping it is not permitted here (another user, or a container's or Yama's "
-                        "rules for ptrace); do it as its user or as root");
+      return refuse_permission(program_behind(pid), why);
     const bool passes = made.error() == not_permitted || made.error() == errc::again ||
                         made.error() == no_such || made.error() == errc::gone;
     if (!passes || clock::now() >= end)

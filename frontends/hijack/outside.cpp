@@ -24,6 +24,7 @@
 
 #include "../agent/interrupted_call.hpp"
 #include "other_process.hpp"
+#include "permission.hpp"
 #include "process_of_its_own.hpp"
 
 namespace ckpt::hijack {
@@ -113,8 +114,7 @@ result<void> outside_checkpoint::find_agent(report& why) {
     return why.refuse("it was not started by ckpt, so there is no agent in it; start it by ckpt, or "
                       "link it with -lckpt");
   if (found.error() == not_permitted || found.error() == errc::access)
-    return why.refuse("looking into it is not permitted (another user, a program that is not "
-                      "dumpable, or Yama's ptrace_scope); do it as its user or as root");
+    return refuse_permission(pid_, why);
   return why.explain(found.error(), "cannot look into its memory");
 }
 
@@ -223,9 +223,7 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
     if (asked.error() == not_permitted) {
       // Another asker may have let go of it meanwhile.
       const int tracer = proc::status_tracer(text_of_file(proc(thread_, "status"))).value_or(0);
-      if (++traced > 20 && tracer == 0)
-        return why.refuse("stopping it is not permitted here (another user, or a container's or "
-                          "Yama's rules for ptrace); do it as its user or as root");
+      if (++traced > 20 && tracer == 0) return refuse_permission(pid_, why);
       if (traced > 20 && busy().value_or(1) == 0)
         return why.refuse("it is traced by process ", tracer, " (", name_of(tracer),
                           "); let that let go of it first");
