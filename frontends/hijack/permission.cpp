@@ -43,10 +43,19 @@ std::string user_namespace(std::string_view pid) {
   return size > 0 ? std::string(link, static_cast<std::size_t>(size)) : std::string();
 }
 
-/// The kernel hides what is in the directory of a process that is not dumpable from its own user.
+/// What /proc has of a process that is not dumpable belongs to root.
 bool is_dumpable(pid_t pid, unsigned user) {
   struct stat st {};
-  return stat(proc(pid, "").c_str(), &st) != 0 || st.st_uid == user;
+  return stat(proc(pid, "status").c_str(), &st) != 0 || st.st_uid == user;
+}
+
+/// Whose namespace cannot be seen: not ours, when ours is not the machine's.
+bool is_elsewhere(pid_t pid) {
+  const std::string there = user_namespace(std::to_string(pid));
+  if (!there.empty()) return there != user_namespace("self");
+  unsigned first = 0, outside = 0, count = 0;
+  (void)std::sscanf(text_of_file("/proc/self/uid_map").c_str(), "%u %u %u", &first, &outside, &count);
+  return count != ~0u;
 }
 
 }  // namespace
@@ -55,8 +64,7 @@ errc refuse_permission(pid_t pid, report& why) {
   constexpr std::string_view so = "ptrace of it is not permitted: ";
   const std::string theirs = text_of_file(proc(pid, "status")), ours = text_of_file("/proc/self/status");
   const bool may_all = (capabilities_in(ours, "CapEff") >> CAP_SYS_PTRACE & 1) != 0;
-  const std::string there = user_namespace(std::to_string(pid)), here = user_namespace("self");
-  const bool elsewhere = !there.empty() && there != here;
+  const bool elsewhere = is_elsewhere(pid);
   if (!may_all) {
     const ids users = ids_in(theirs, "Uid"), groups = ids_in(theirs, "Gid");
     if (const unsigned other = differing(users, getuid()); other != getuid())
@@ -70,8 +78,8 @@ errc refuse_permission(pid_t pid, report& why) {
       return why.refuse(so, "it has capabilities that this user has not; do it as root");
   }
   if (elsewhere)
-    return why.refuse(so, "it lives in another user namespace; do it from there (nsenter -U -t ", pid,
-                      "), or as root of the machine");
+    return why.refuse(so, "it lives in another user namespace than this shell; do it from there, or as "
+                      "root of the machine");
   const auto rule = text_of_file("/proc/sys/kernel/yama/ptrace_scope");
   if (rule.starts_with('1') && !may_all)
     return why.refuse(so, "Yama's rule 1 (kernel.yama.ptrace_scope) leaves it to root and to ancestors; do "
