@@ -131,10 +131,10 @@ def body(setup):
         ("behind the loader's and the allocator's lock", lambda: behind_locks(setup)),
         ("256 threads",
          lambda: hijack.to_the_end(hijack.rounds(setup, lambda s: s.victim("threads_many", "256")))),
-        ("in and out", lambda: in_and_out(setup, "threads_registers", 10_000 if full else 50)),
+        ("in and out", lambda: in_and_out(setup, "summing", 10_000 if full else 50)),
     ]
-    for name in ["threads_registers", "opening_libraries", "wait_nanosleep", "static_registers_avx2"]:
-        if full or name == "threads_registers":
+    for name in ["summing", "threads_registers", "wait_nanosleep", "static_registers_avx2"]:
+        if full or name == "summing":
             cases.append((f"killed, {name}", lambda n=name: killed(setup, n, 500 if full else 10)))
             cases.append((f"killed at each call, {name}",
                           lambda n=name: at_each_call(setup, n, 1 if full else 47)))
