@@ -289,6 +289,7 @@ class Bench:
                     end = now()
                     if done.returncode != 0:
                         raise Broken(f"{name}: status {done.returncode}: {done.stderr}")
+                    time.sleep(0.01)    # until whoever watches has looked again
                     stopped, again = report()
                     if begin < again and stopped < end:
                         took[name].append(again - stopped)

@@ -2,8 +2,6 @@
 // A program whose threads hold the loader's lock and the allocator's, and do not give them back before
 // the file named by the second argument appears: whoever called dlopen or malloc in it would wait until
 // then. The allocator is its own, so that it can hold it.
-//
-// Fidelity: hijack | the loader's and the allocator's lock held | kept
 #include <link.h>
 #include <stdlib.h>
 

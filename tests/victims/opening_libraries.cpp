@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A program that lives in dlopen and dlclose: four threads, each with a library of its own that comes
 // and goes for good every time, and one that only looks at all that are there.
-//
-// Fidelity: hijack | in the middle of dlopen, dlclose or dl_iterate_phdr, in several threads | kept
 #include <dlfcn.h>
 #include <link.h>
 

@@ -2,8 +2,6 @@
 // Six threads that check their own sums all the time and rest in between, so that it can run for hours
 // beside other work: two compute, two sleep and look at the clock, two pass words through pipes. Whoever
 // borrows one of them must give back every register, call and byte.
-//
-// Fidelity: hijack | 10,000 times in and out: sums, sleeps and pipes of six threads, mappings, descriptors, dispositions, masks, timers | kept
 #include <vector>
 
 #include "threads.hpp"
