@@ -84,9 +84,10 @@ result<void> all_threads::meet(pid_t tid) {
 result<bool> all_threads::stands_still(held& t, report& why) {
   if (t.still) return true;
   auto stopped = t.thread.wait();
-  // One that waits for a processor on a busy machine will stop as soon as it gets one.
+  // One that waits for a processor on a busy machine will stop as soon as it gets one, or has just done
+  // so. What nothing interrupts is a sleep of its own kind.
   for (int more = 0; stopped.error() == errc::busy && more < 10; ++more) {
-    if (state_of(proc(pid_, "task/" + std::to_string(t.tid))).letter != 'R') break;
+    if (state_of(proc(pid_, "task/" + std::to_string(t.tid))).letter == 'D') break;
     stopped = t.thread.wait();
   }
   if (stopped.error() == errc::gone || stopped.error() == no_such) return false;

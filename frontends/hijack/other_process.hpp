@@ -5,7 +5,6 @@
 #pragma once
 
 #include <dirent.h>
-#include <sched.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -174,21 +173,21 @@ class held_thread {
   }
   result<int> wait(int patience_ms = 1000) {
     const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
-    for (int looks = 0; clock::now() < end; ++looks) {
+    for (int looks = 0;; ++looks) {
+      // There is a look after the end of the time: on a busy machine it may have passed without us.
+      const bool last = clock::now() >= end;
       // Not its end: that is for whoever has started it.
       siginfo_t info{};
       if (waitid(P_PID, static_cast<id_t>(tid_), &info, WSTOPPED | WNOHANG | __WALL) != 0)
         return errno == ECHILD ? errc::gone : static_cast<errc>(errno);
       if (info.si_pid == 0) {
+        if (last) return errc::busy;
         constexpr int soon = 8, later = 100;  // most stop within microseconds
         if (looks % soon == soon - 1) {
           const char state = state_of(proc(tid_, "task/" + std::to_string(tid_))).letter;
           if (state == 'Z' || state == 'X' || state == '?') return errc::gone;
         }
-        if (looks < soon)
-          sched_yield();
-        else
-          usleep(looks < later ? 20 : 200);
+        if (looks >= soon) usleep(looks < later ? 20 : 200);
         continue;
       }
       const int signal = info.si_status & 0x7f, event = info.si_status >> 8;
@@ -199,7 +198,6 @@ class held_thread {
       stopped_ = true;
       return signal == SIGTRAP ? 0 : signal;
     }
-    return errc::busy;
   }
 
   result<void> get(int set, void* to, u64& size) const {
