@@ -81,26 +81,29 @@ def killed(setup, name, times):
     hijack.to_the_end(session)
 
 
-def at_each_call(setup, name, step):
-    """All that belongs to the injection dies at its N-th system call, for every N, or for every `step`-th
+def at_each_call(setup, name, what, step):
+    """All that belongs to the command dies at its N-th system call, for every N, or for every `step`-th
     from a random one on."""
     session = harness.Session(setup)
     session.launch(session.victim(name))
     killer = setup.victim("kill_at", session.cwd)
+    words = {"in": ["-n", session.IMAGE], "out": ["--remove"],
+             "now": ["--now", "-c", "-n", session.cwd / "now.ckpt"]}[what]
     number = setup.random.randrange(step)
     while True:
-        status, said = command(setup, killer, number, setup.ckpt, "-p", session.process.pid, "-n",
-                               session.IMAGE)
+        if what != "in":
+            ckpt(setup, session, "-n", session.IMAGE)
+        status, said = command(setup, killer, number, setup.ckpt, "-p", session.process.pid, *words)
         if status == 1:
             break  # it has ended before
-        if status != 0 or said:
+        if status != 0 or (said and what != "now"):
             raise harness.Failure(f"call {number}: status {status}, {said!r}")
         goes_on_after(setup, session, f"killed at call {number}")
         number += step
     if number < 50:
-        raise harness.Failure(f"an injection of {number} system calls?")
+        raise harness.Failure(f"{what}: a command of {number} system calls?")
     if step == 1:
-        print(f"        {name}: killed at each of {number} calls")
+        print(f"        {name}, {what}: killed at each of {number} calls")
     hijack.to_the_end(session)
 
 
@@ -136,8 +139,9 @@ def body(setup):
     for name in ["summing", "threads_registers", "wait_nanosleep", "static_registers_avx2"]:
         if full or name == "summing":
             cases.append((f"killed, {name}", lambda n=name: killed(setup, n, 500 if full else 10)))
-            cases.append((f"killed at each call, {name}",
-                          lambda n=name: at_each_call(setup, n, 1 if full else 47)))
+            for what in ("in", "out", "now"):
+                cases.append((f"killed at each call, {what}, {name}",
+                              lambda n=name, w=what: at_each_call(setup, n, w, 1 if full else 97)))
     harness.run_cases(setup, cases)
 
 
