@@ -357,6 +357,29 @@ def started_by_ckpt(setup):
     session.end()
 
 
+def other_version(setup):
+    """An agent of another ckpt: told apart by its mark, and left alone."""
+    session = harness.Session(setup)
+    library = setup.library.read_bytes()
+    mark = b"\x7fckpt's agent.\n\0"
+    if library.count(mark) != 1:
+        raise harness.Failure(f"{library.count(mark)} marks in {setup.library}")
+    at = library.index(mark) + len(mark)
+    version = int.from_bytes(library[at:at + 4], "little") + 1
+    (session.cwd / "other.so").write_bytes(library[:at] + version.to_bytes(4, "little") + library[at + 4:])
+    session.launch(session.script("ready()\nwait()\nprint('ok')\n"),
+                   env={"LD_PRELOAD": str(session.cwd / "other.so"), "CKPT_NAME": session.IMAGE})
+    for more in ([], ["--now"], ["--remove"]):
+        words = [setup.ckpt, "-p", session.process.pid, *more]
+        status, out, err = setup.run(words, session.cwd)
+        if status != 1 or out:
+            raise harness.Failure(f"{more}: status {status}, stdout {out!r}, stderr {err!r}")
+        harness.expect_line("refusal", err, "another version", f"interface {version}")
+    session.checkpoint()  # its own signal works
+    session.restart()
+    session.end()
+
+
 def killed(setup, name, *words, tracer=True, times=20):
     """kill -9 of who brings it, of the process that he has made for it, or of both. What that process
     has interrupted, it must live to mend where the kernel says EINTR at once."""
@@ -488,6 +511,7 @@ def body(setup):
         ("signals arrive", lambda: signals_arrive(setup)),
         ("many", lambda: many(setup)),
         ("in and out", lambda: in_and_out(setup)),
+        ("another version", lambda: other_version(setup)),
         ("started by ckpt", lambda: started_by_ckpt(setup)),
         ("killed, threads", lambda: killed(setup, "threads_registers")),
         ("killed, in a call", lambda: killed(setup, "wait_sigtimedwait", tracer=False)),
