@@ -11,21 +11,27 @@
 
 namespace ckpt::agent {
 
-/// The number by which others know the program: behind a stand-in, that one's.
+/// The process that stands for this one to all others, when there is one. A child has none.
+// Context: anywhere
+inline const image::process_identity* stand_in_of(int process) {
+  const auto& me = state_of_agent;
+  return me.outside.pid != 0 && process == me.home ? &me.outside : nullptr;
+}
+
+/// The number by which others know the program.
 // Context: signal handler, or helper
 inline fixed_text<16> known_number(const session& s) {
-  const auto& me = state_of_agent;
-  if (me.outside.pid == 0 || s.program != me.home) return s.outer_pid;
+  const auto* stand_in = stand_in_of(s.program);
+  if (stand_in == nullptr) return s.outer_pid;
   fixed_text<16> number;
-  number.append(me.outside.pid);
+  number.append(stand_in->pid);
   return number;
 }
 
 /// Who writes the image.
 // Context: helper
 inline result<image::process_identity> writer_identity(session& s) {
-  const auto& me = state_of_agent;
-  if (me.outside.pid != 0 && s.program == me.home) return me.outside;
+  if (const auto* stand_in = stand_in_of(s.program); stand_in != nullptr) return *stand_in;
   const auto who = image::identity_of(s.outer_pid_number);
   if (!who.ok()) return s.why.explain(who.error(), "cannot read in /proc who the program is");
   return who;
@@ -186,7 +192,9 @@ inline result<void> latest_image(fixed_text<name_capacity>& to) {
   sys::abi::utsname names{};
   (void)sys::uname(names);
   fixed_text<16> number;
-  number.append(me.outside.pid != 0 ? me.outside.pid : sys::getpid());
+  const int self = sys::getpid();
+  const auto* stand_in = stand_in_of(self);
+  number.append(stand_in != nullptr ? stand_in->pid : self);
   const options::name_facts facts{number.view(), me.naming.number,
                                   state::nanoseconds_of(sys::abi::clock_realtime) / 1'000'000'000,
                                   names.nodename};

@@ -64,8 +64,7 @@ class outside_checkpoint {
   result<void> look_whether_stopped(report& why) const;
   result<void> find_agent(report& why);
   result<bool> check_mark(u64 address, const agent::outside_mark& mark, report& why);
-  result<void> ask(const outside_wish& wish, report& why);
-  result<void> ask_held(const outside_wish& wish, report& why);
+  result<void> ask_held(const outside_wish& wish, u32& number, report& why);
   result<u32> busy() const;
 
   pid_t pid_ = 0;
