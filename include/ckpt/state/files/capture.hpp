@@ -193,7 +193,7 @@ class files_capture {
                                            peer != nullptr ? files_.table().at(peer->first).id : no_peer,
                                            files_.table().left(), out, reason);
       if (!captured.ok() && captured.error() == errc::refused)
-        return why.refuse("the socket on descriptor ", e.fd, " cannot be saved: ", reason.line());
+        return refuse_socket(why, e.fd, reason);
       return captured;
     }();
     if (!outcome.ok()) return why.explain(outcome.error(), "cannot look into descriptor ", e.fd);

@@ -21,6 +21,10 @@ inline errc refuse_more_unnamed(report& why) {
 inline errc refuse_unreadable(program_files& files, const seen_descriptor& e, report& why) {
   return files.refuse(e, why, "a deleted file that cannot be read", "give it a name or close it");
 }
+/// For what waits in it.
+inline errc refuse_socket(report& why, i32 fd, const report& reason) {
+  return why.refuse("the socket on descriptor ", fd, " cannot be saved: ", reason.line());
+}
 inline errc refuse_lease(const seen_descriptor& e, report& why) {
   return why.refuse("descriptor ", e.fd, " holds a lease; release it before the checkpoint");
 }
