@@ -14,6 +14,7 @@
 #include <cstring>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "ckpt/state/files/classifier.hpp"
 #include "ckpt/state/files/epoll_targets.hpp"
@@ -233,6 +234,10 @@ class descriptors {
 
   /// The messages in it only a checkpoint can look at; the kernel tells of descriptors among them.
   void look_at_socket(const entry& d) {
+    if (!std::exchange(has_sockets_, true))
+      e_.miss("descriptor", "what waits in sockets between descriptors of its own: an urgent byte, or an "
+                            "empty message that has been looked at before, stops a checkpoint",
+              "let the program receive it");
     const auto info = files_.read_info(d.fd);
     if (!info.ok()) return;
     const auto carried = proc::number_of<u32>(*info, "scm_fds");
@@ -280,6 +285,7 @@ class descriptors {
   state::file_classifier<from_outside> kinds_{files_, from_outside(p_, files_, network_unseen_)};
   std::set<std::pair<u64, u64>> contents_;
   std::set<int> refused_;
+  bool has_sockets_ = false;
   u64 content_bytes_ = 0;
   std::string why_;
 };

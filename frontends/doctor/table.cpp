@@ -17,13 +17,13 @@ constexpr std::size_t width = 100;
 
 /// Words of `text`, broken where a line is full; all lines but the first begin at `indent`.
 void print_wrapped(std::string_view text, std::size_t column, std::size_t indent) {
-  while (!text.empty()) {
+  for (bool first = true; !text.empty(); first = false) {
     const auto word = text.substr(0, text.find(' '));
     text.remove_prefix(word.size() < text.size() ? word.size() + 1 : text.size());
-    if (column > indent && column + 1 + word.size() > width) {
+    if (!first && column + 1 + word.size() > width) {
       std::printf("\n%*s", static_cast<int>(indent), "");
       column = indent;
-    } else if (column > indent) {
+    } else if (!first) {
       std::putchar(' ');
       ++column;
     }

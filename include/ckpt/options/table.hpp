@@ -117,11 +117,11 @@ inline constexpr option table[] = {
      "exit with N after a checkpoint that has ended PROGRAM, as queues expect (85, 75; default: 0)",
      "status after a checkpoint that ended it"},
     {id::doctor, "doctor", 0, "", "", command,
-     "say whether a checkpoint of the process PID, or a restart of IMAGE here, would work, what stops it "
-     "and what helps; without either, what this machine gives. Nothing is changed",
-     "can PID, IMAGE, this machine do it?"},
+     "say what stops a checkpoint of process PID, or a restart of IMAGE, and what helps; without "
+     "either, what this machine gives",
+     "can PID, IMAGE or this machine?"},
     {id::json, "json", 0, "", "", command, "with --doctor: the answer as JSON",
-     "with --doctor: as JSON"},
+     "as JSON"},
     {id::help, "help", 'h', "", "", command | restart, "show this help", "this text"},
     {id::version, "version", 'V', "", "", command | restart, "show the version", "the version"},
 };
