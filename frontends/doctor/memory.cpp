@@ -103,9 +103,10 @@ class mappings {
       }
     }
     look_for_window();
-    constexpr u64 per_mapping = 150, per_thread = 4096, fixed = 160 * 1024;
+    constexpr u64 per_mapping = 150, per_thread = 4096, per_descriptor = 250, fixed = 160 * 1024;
     known_.mappings = count_;
-    known_.image_bytes += bytes_ + count_ * per_mapping + known_.threads.size() * per_thread + fixed;
+    known_.image_bytes += bytes_ + count_ * per_mapping + known_.threads.size() * per_thread +
+                          known_.descriptors * per_descriptor + fixed;
     e_.tell("mappings", count_, count_of(count_, "mapping"));
     rlimit limit{};
     if (lock_bytes_ != 0 && geteuid() != 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
@@ -134,7 +135,10 @@ class mappings {
   /// What the file has there, whether the program has looked at it or not.
   [[nodiscard]] u64 bytes_of_file() const {
     sys::abi::stat st{};
-    if (!leads_here(path(), st)) return std::max(present_, head_.inode != 0 ? head_.where.length() : 0);
+    if (struct stat open_file {}; !leads_here(path(), st)) {
+      if (!look_at_open(open_file)) return present_;
+      st.st_size = open_file.st_size, st.st_blocks = open_file.st_blocks;
+    }
     const u64 size = page_up(static_cast<u64>(st.st_size));
     const u64 of_mapping = size > head_.offset ? std::min(size - head_.offset, head_.where.length()) : 0;
     const u64 on_disk = page_up(static_cast<u64>(st.st_blocks) * 512);

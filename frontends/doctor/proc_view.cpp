@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdio>
 
@@ -49,7 +50,9 @@ rights_of::~rights_of() {
   (void)syscall(SYS_setgroups, groups_.size(), groups_.data());
 }
 
-proc_view::proc_view(pid_t pid) : pid_(pid) {
+proc_view::proc_view(pid_t pid) : pid_(pid), thread_(pid) {
+  if (const auto living = threads(); !living.empty() && std::ranges::find(living, pid) == living.end())
+    thread_ = living.front();
   own_mounts_ = same_namespace("mnt");
   const std::string status = text("status");
   unsigned real = 0, effective = 0, saved = 0, files = 0;
@@ -61,9 +64,9 @@ proc_view::proc_view(pid_t pid) : pid_(pid) {
     gid = files;
 }
 
-std::string proc_view::path(std::string_view name) const { return hijack::proc(pid_, name); }
+std::string proc_view::path(std::string_view name) const { return hijack::proc(thread_, name); }
 std::string proc_view::task_path(pid_t tid, std::string_view name) const {
-  return hijack::proc(pid_, "task/" + std::to_string(tid) + "/" + std::string(name));
+  return path("task/" + std::to_string(tid) + "/" + std::string(name));
 }
 
 std::vector<pid_t> proc_view::threads() const {

@@ -41,6 +41,8 @@ class proc_view {
   explicit proc_view(pid_t pid);
 
   [[nodiscard]] pid_t pid() const { return pid_; }
+  /// One that lives: the files of a main thread that has ended are empty.
+  [[nodiscard]] pid_t thread() const { return thread_; }
   [[nodiscard]] std::string path(std::string_view name) const;
   [[nodiscard]] std::string task_path(pid_t tid, std::string_view name) const;
   [[nodiscard]] std::string text(std::string_view name) const { return text_of(path(name)); }
@@ -54,7 +56,7 @@ class proc_view {
   u32 uid = 0, gid = 0;
 
  private:
-  pid_t pid_;
+  pid_t pid_, thread_;
   bool own_mounts_ = true;
 };
 

@@ -63,7 +63,7 @@ bool look_at_process(const proc_view& p, const wishes& w, process_facts& known, 
     return false;
   }
   known.threads = p.threads();
-  const std::string status = text_of(p.task_path(*thread, "status"));
+  const std::string status = p.text("status");
   e.tell("program", link_of(p.path("exe")), link_of(p.path("exe")));
   e.tell("user", u64{p.uid}, "uid " + std::to_string(p.uid) + ", gid " + std::to_string(p.gid));
 
