@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/limits.hpp"
+#include "ckpt/state/refusals.hpp"
 #include "ckpt/state/timers.hpp"
 #include "environment.hpp"
 #include "queued_signals.hpp"
@@ -39,9 +40,7 @@ inline result<void> refuse_children(session& s) {
     if (!pid.ok() || static_cast<int>(*pid) != s.helper) first = word;
   }
   if (list.ok() && first.empty() && helper_is_child(s.helper)) return {};
-  return s.why.refuse("the program has a child process", first.empty() ? "" : " (", first,
-                      first.empty() ? "" : ")",
-                      ", alive or not yet waited for; checkpoint it when it has none");
+  return state::refuse_child(s.why, first);
 }
 
 /// The number by which the program knows a thread that /proc names.

@@ -56,9 +56,7 @@ inline result<void> look_before(session& s) {
   s.filtered = proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp;
   state_of_agent.output.be_careful(s.filtered);
   if (s.filtered)
-    return s.why.refuse(
-        "the program is under seccomp, and its filter may kill it during a "
-        "checkpoint (CKPT_SECCOMP=try tries all the same)");
+    return state::refuse_filtered_program(s.why);
   s.program = sys::getpid();
   s.thread = sys::gettid();
   s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));

@@ -7,6 +7,7 @@
 #include "agent_state.hpp"
 #include "ckpt/image/owner.hpp"
 #include "ckpt/options/name_pattern.hpp"
+#include "ckpt/state/refusals.hpp"
 #include "image_file.hpp"
 
 namespace ckpt::agent {
@@ -42,11 +43,9 @@ constexpr u64 longest_path = 4095;  // PATH_MAX, without its end
 // Context: signal handler, or helper
 inline result<void> check_name(session& s) {
   if (s.final_name.truncated() || s.final_name.view().size() > longest_path)
-    return s.why.refuse("the image's name would have more than 4095 characters with its directory; "
-                        "choose a shorter one (-n or CKPT_NAME)");
+    return state::refuse_long_name(s.why);
   if (options::base_of(s.final_name.view()).size() > options::longest_file_name)
-    return s.why.refuse("the image's name ", quoted{options::base_of(s.final_name.view())},
-                        " would have more than 255 characters; choose a shorter one (-n or CKPT_NAME)");
+    return state::refuse_long_file_name(s.why, options::base_of(s.final_name.view()));
   name_temporary(s);
   return {};
 }
@@ -59,8 +58,7 @@ inline result<void> choose_name(session& s, std::string_view given = {}) {
   me.output.look();
   const auto& configured = me.config.name;
   if (given.empty() && configured.truncated())
-    return s.why.refuse("the image's name would have more than 4095 characters with its directory; "
-                        "choose a shorter one (-n or CKPT_NAME)");
+    return state::refuse_long_name(s.why);
   const auto pattern = given.empty() ? configured.view() : given;
   const bool told_apart = options::names_process(pattern);
   const bool new_child = s.program != me.home && s.program != mine.process;

@@ -4,7 +4,6 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <array>
@@ -15,10 +14,10 @@
 
 #include "../agent/config.hpp"
 #include "all_threads.hpp"
-#include "ckpt/format/header.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/sys/file.hpp"
 #include "copied_object.hpp"
+#include "first_look.hpp"
 #include "outside.hpp"
 #include "permission.hpp"
 #include "process_of_its_own.hpp"
@@ -71,32 +70,6 @@ result<agent::injected> call_agent(tracee& t, remote_caller& caller, const visit
   return given;
 }
 
-bool is_32_bit(pid_t pid) {
-  const sys::unique_fd file(open(proc(pid, "exe").c_str(), O_RDONLY | O_CLOEXEC));
-  char head[EI_NIDENT] = {};
-  return file && read(file.get(), head, sizeof head) == sizeof head &&
-         std::memcmp(head, ELFMAG, SELFMAG) == 0 && head[EI_CLASS] == ELFCLASS32;
-}
-
-/// Whether what is there will make room for another program, which has the agent or gets it: the command
-/// before it starts one, an image or ckpt-restart before the program goes on.
-bool is_about_to_begin(pid_t pid) {
-  const sys::unique_fd file(open(proc(pid, "exe").c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return false;
-  format::file_header h{};
-  if (pread(file.get(), &h, sizeof h, format::header_offset) == static_cast<ssize_t>(sizeof h) &&
-      h.signature == format::image_magic)
-    return true;
-  struct stat exe {}, own {};
-  if (fstat(file.get(), &exe) != 0) return false;
-  const auto is = [&](const std::string& path) {
-    return stat(path.c_str(), &own) == 0 && own.st_dev == exe.st_dev && own.st_ino == exe.st_ino;
-  };
-  char link[PATH_MAX] = {};
-  if (readlink("/proc/self/exe", link, sizeof link - 1) <= 0) return false;
-  return is("/proc/self/exe") || is(std::string(link) + "-restart");
-}
-
 }  // namespace
 
 class attachment {
@@ -110,15 +83,12 @@ class attachment {
     look_.pid_ = program_behind(pid);
     const pid_t there = look_.pid_;
     CKPT_TRY(look_.look_before(why));
-    if (is_32_bit(there))
-      return why.refuse("it is a 32-bit program, and ckpt is for 64-bit ones; use that one's 64-bit form");
+    if (is_32_bit(there)) return refuse_32_bit(why);
     const std::string status = text_of_file(proc(there, "status"));
     if (proc::status_seccomp(status).value_or(0) != 0 && !plan_.try_seccomp)
-      return why.refuse("it is under seccomp, and its filter may kill it for what the agent does "
-                        "(CKPT_SECCOMP=try tries all the same)");
+      return refuse_filtered(why);
     if (const int tracer = proc::status_tracer(status).value_or(0); tracer != 0 && ++traced_ > 40)
-      return why.refuse("it is traced by process ", tracer, " (", name_of(tracer),
-                        "); let that let go of it first");
+      return refuse_traced(tracer, why);
     else if (tracer != 0)
       return errc::again;
     auto agent_there = look_for_agent(why);
@@ -130,7 +100,7 @@ class attachment {
     done_.was_there = *agent_there;
     if (about_to_begin) {
       if (++beginning_ > 2000)
-        return why.refuse("it is being started or restarted by ckpt; try again when it runs");
+        return refuse_beginning(why);
       return errc::again;
     }
     if (plan_.remove && !*agent_there) return why.refuse("there is no agent in it");

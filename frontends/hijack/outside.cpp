@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "../agent/interrupted_call.hpp"
+#include "first_look.hpp"
 #include "other_process.hpp"
 #include "permission.hpp"
 #include "process_of_its_own.hpp"
@@ -53,6 +54,17 @@ bool has_agent(pid_t pid) {
   return look.look_before(why).ok() && look.look_whether_stopped(why).ok() && look.find_agent(why).ok() && look.busy().value_or(1) == 0;
 }
 
+seen_agent look_for_agent(pid_t pid, report& why) {
+  outside_checkpoint look;
+  look.pid_ = pid;
+  report unsaid;
+  if (!look.look_before(unsaid).ok()) return seen_agent::unseen;
+  const auto found = look.find_agent(why);
+  if (found.ok()) return seen_agent::there;
+  if (look.no_agent_) return seen_agent::none;
+  return look.other_version_ ? seen_agent::of_other_version : seen_agent::unseen;
+}
+
 /// At work, or not restarted yet.
 result<u32> outside_checkpoint::busy() const {
   const u32 closed = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(in_image)));
@@ -61,33 +73,15 @@ result<u32> outside_checkpoint::busy() const {
 
 /// What can be said before anything is touched.
 result<void> outside_checkpoint::look_before(report& why) {
-  if (access(proc(pid_, "stat").c_str(), F_OK) != 0)
-    return why.refuse(access("/proc/self/stat", F_OK) == 0 ? "there is no such process"
-                                                           : "/proc is not mounted");
-  const auto process = state_of("/proc/" + std::to_string(pid_));
-  constexpr u32 kernel_thread = 0x0020'0000;  // PF_KTHREAD
-  if ((process.flags & kernel_thread) != 0) return why.refuse("it is a thread of the kernel");
-  thread_ = 0;
-  for (const pid_t tid : numbers_in(proc(pid_, "task"))) {
-    const char state = state_of(proc(pid_, "task/" + std::to_string(tid))).letter;
-    if (state == 'Z' || state == 'X' || state == '?') continue;
-    if (thread_ == 0 || tid < thread_ || tid == pid_) thread_ = tid;
-    if (tid == pid_) break;
-  }
-  if (thread_ == 0)
-    return why.refuse("it has ended already, and nobody has waited for it yet (a zombie)");
-  const std::string status = text_of_file(proc(pid_, "task/" + std::to_string(thread_) + "/status"));
-  if (proc::status_seccomp(status).value_or(0) == 1)
-    return why.refuse("it is under strict seccomp, which would kill it during a checkpoint");
-  if (status.find("\nx86_Thread_features:\tshstk") != std::string::npos)
-    return why.refuse("it runs with a shadow stack, which this version does not save");
+  thread_ = CKPT_TRY(living_thread(pid_, why));
+  CKPT_TRY(look_at_status(text_of_file(proc(pid_, "task/" + std::to_string(thread_) + "/status")), why));
   inner_pid_ = proc::status_innermost_pid(text_of_file(proc(pid_, "status"))).value_or(pid_);
   return {};
 }
 
 result<void> outside_checkpoint::look_whether_stopped(report& why) const {
-  if (state_of(proc(pid_, "task/" + std::to_string(thread_))).letter != 'T') return {};
-  return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
+  if (is_stopped(pid_, thread_)) return refuse_stopped(pid_, why);
+  return {};
 }
 
 result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_mark& mark,
@@ -95,7 +89,8 @@ result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_ma
   const auto from_mark = [&](i64 distance) { return address + static_cast<u64>(distance); };
   const u64 box = from_mark(mark.box);
   if (const auto self = peek<u64>(thread_, box); !self.ok() || *self != box) return false;
-  if (mark.version != agent::outside_version)
+  other_version_ = mark.version != agent::outside_version;
+  if (other_version_)
     return why.refuse("its agent is of another version of ckpt (interface ", mark.version,
                       " and not ", agent::outside_version, "); use the ckpt that started it");
   agent_ = {box, from_mark(mark.room), from_mark(mark.entry), from_mark(mark.busy),
@@ -123,8 +118,7 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, u32& number,
   held_thread held(thread_);
   const auto stopped = held.take();
   if (!stopped.ok()) return stopped.error();
-  if (*stopped != 0)
-    return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
+  if (*stopped != 0) return refuse_stopped(pid_, why);
   sys::abi::user_regs now{};
   u64 size = sizeof now;
   CKPT_TRY(held.get(NT_PRSTATUS, &now, size));
@@ -225,8 +219,7 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
       const int tracer = proc::status_tracer(text_of_file(proc(thread_, "status"))).value_or(0);
       if (++traced > 20 && tracer == 0) return refuse_permission(pid_, why);
       if (traced > 20 && busy().value_or(1) == 0)
-        return why.refuse("it is traced by process ", tracer, " (", name_of(tracer),
-                          "); let that let go of it first");
+        return refuse_traced(tracer, why);
     } else if (asked.error() != errc::busy && asked.error() != errc::again) {
       return why.explain(asked.error(), "cannot let it step into the agent");
     } else if (asked.error() == errc::busy && ++stuck > 2) {

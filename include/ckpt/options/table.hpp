@@ -30,6 +30,8 @@ enum class id : u8 {
   keep_image,
   on,
   exit_code,
+  doctor,
+  json,
   help,
   version
 };
@@ -114,6 +116,12 @@ inline constexpr option table[] = {
     {id::exit_code, "exit-code", 0, "N", "", command,
      "exit with N after a checkpoint that has ended PROGRAM, as queues expect (85, 75; default: 0)",
      "status after a checkpoint that ended it"},
+    {id::doctor, "doctor", 0, "", "", command,
+     "say what stops a checkpoint of process PID, or a restart of IMAGE, and what helps; without "
+     "either, what this machine gives",
+     "can PID, IMAGE or this machine?"},
+    {id::json, "json", 0, "", "", command, "with --doctor: the answer as JSON",
+     "as JSON"},
     {id::help, "help", 'h', "", "", command | restart, "show this help", "this text"},
     {id::version, "version", 'V', "", "", command | restart, "show the version", "the version"},
 };
