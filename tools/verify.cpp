@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The whole image was validated when it was opened but for its data: this reads that.
+// The whole image was validated when it was opened but for its data and for what only a restart needs:
+// this looks at those, so that what it calls whole the restarter does not refuse.
 #include <optional>
 
+#include "ckpt/image/agent_place.hpp"
 #include "commands.hpp"
 #include "image_error.hpp"
 #include "printable.hpp"
@@ -18,9 +20,18 @@ std::string where_text(image_file& image, u64 block) {
   return address ? ", at address " + address_text(*address) : "";
 }
 
+// What lies beside the data.
+void verify_rest(image_file& image) {
+  report why;
+  if (!image::check_agent(image.header(), image.metadata(), why).ok())
+    throw image_error(std::string(why.line()));
+  if (!image.padding_is_zero()) throw image_error("damaged between metadata and data");
+}
+
 }  // namespace
 
 void verify(image_file& image, const std::string& name, std::ostream& out) {
+  verify_rest(image);
   u64 damaged = 0;
   std::optional<u64> first;
   for (u64 i = 0; i < image.block_count(); ++i) {
