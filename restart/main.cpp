@@ -84,6 +84,15 @@ void require(const result<void>& outcome, std::string_view what) {
   sys::exit_group(status);
 }
 
+/// Whether the kernel gave this process rights that whoever started it has not: an image with the
+/// set-user-ID bit would run whatever is in it with them.
+bool is_privileged(char** envp) {
+  while (*envp != nullptr) ++envp;
+  for (auto* a = reinterpret_cast<const u64*>(envp + 1); a[0] != sys::abi::at_null; a += 2)
+    if (a[0] == sys::abi::at_secure) return a[1] != 0;
+  return false;
+}
+
 /// False for a value that means nothing.
 bool set_option(options::id id, std::string_view value) {
   switch (id) {
@@ -506,6 +515,11 @@ extern "C" [[gnu::visibility("hidden")]] void restart_main(long* stack) {
   global.envp = envp;
   global.is_image = is_head_of_image();
   const std::string_view invoked_as = argc > 0 ? argv[0] : "ckpt-restart";
+  if (is_privileged(envp)) {
+    global.name.append(invoked_as);
+    (void)global.why.refuse("is set-user-ID, set-group-ID or has capabilities; run a copy without");
+    fail();
+  }
   const char* operand = read_arguments(argc > 0 ? argv + 1 : argv);
   read_environment(envp);
   if (global.is_image) {
