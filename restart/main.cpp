@@ -9,6 +9,7 @@
 // hand-over nothing outside this process has changed.
 
 #include "address_space.hpp"
+#include "ckpt/image/agent_place.hpp"
 #include "ckpt/image/handover.hpp"
 #include "ckpt/image/window.hpp"
 #include "ckpt/options/help.hpp"
@@ -75,12 +76,21 @@ void require(const result<void>& outcome, std::string_view what) {
     out.append("usage: ckpt-restart [OPTION]... IMAGE\n"
                "Lets the program in a ckpt image go on; - is standard input. Called restart or\n"
                "myrestart it takes myckpt.dat, then myckpt, when there is no IMAGE.\n\n");
-  options::append_help(out, options::restart);
+  options::append_help<options::restart>(out);
   out.append("\nVariables and more: ckpt-restart(1). Exit status: the program's; 125 when it\n"
              "cannot be restarted.\n");
   sys::linux_files kernel;
   (void)sys::write_all(kernel, fd, bytes_of_text(out.view()));
   sys::exit_group(status);
+}
+
+/// Whether the kernel gave this process rights that whoever started it has not: an image with the
+/// set-user-ID bit would run whatever is in it with them.
+bool is_privileged(char** envp) {
+  while (*envp != nullptr) ++envp;
+  for (auto* a = reinterpret_cast<const u64*>(envp + 1); a[0] != sys::abi::at_null; a += 2)
+    if (a[0] == sys::abi::at_secure) return a[1] != 0;
+  return false;
 }
 
 /// False for a value that means nothing.
@@ -106,8 +116,8 @@ bool set_option(options::id id, std::string_view value) {
 void read_environment(char** envp) {
   for (; *envp != nullptr; ++envp) {
     const std::string_view entry(*envp);
-    for (const auto& o : options::table) {
-      if ((o.readers & options::restart) == 0 || o.variable.empty()) continue;
+    for (const auto& o : options::rows_of<options::restart>) {
+      if (o.variable.empty()) continue;
       if (!entry.starts_with(o.variable) || entry.size() <= o.variable.size() ||
           entry[o.variable.size()] != '=')
         continue;
@@ -138,8 +148,7 @@ const char* read_arguments(char** argv) {
       continue;
     }
     bool known = false;
-    for (const auto& o : options::table) {
-      if ((o.readers & options::restart) == 0) continue;
+    for (const auto& o : options::rows_of<options::restart>) {
       const bool short_form = word.size() == 2 && o.short_name != 0 && word[1] == o.short_name;
       bool long_form = word.starts_with("--") && word.substr(2).starts_with(o.long_name) &&
                        !o.long_name.empty();
@@ -376,20 +385,8 @@ u64 contents_size(bytes metadata) {
   return total;
 }
 
-/// The agent's entry and stack lie in memory of the program that may be run and written.
-void check_agent(bytes metadata) {
-  bool entry = false;
-  bool stack = false;
-  image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
-    if (s.kind == state::segment_kind::shared) return;  // not there until the agent maps it
-    const range where{s.address, s.address + s.length};
-    if (where.contains(global.header.agent_entry))
-      entry = s.protection.has(state::protection::execute);
-    if (where.contains(global.header.agent_stack - 8))
-      stack = s.protection.has(state::protection::write);
-  });
-  if (entry && stack) return;
-  (void)global.why.refuse("has no agent to go on with");
+[[noreturn]] void too_little_room() {
+  (void)global.why.refuse("leaves too little room for this ckpt-restart (run the image itself)");
   fail();
 }
 
@@ -397,6 +394,7 @@ void check_agent(bytes metadata) {
 void restart_in_window(void*) {
   auto& header = global.header;
   const image::window_layout window = image::window_layout::of(header, restarter_size());
+  if (window.vdso.end > window.whole.end) too_little_room();
   const auto reserve = [&](range r) {
     if (r.empty()) return;
     const auto at = sys::mmap(r.begin, r.length(), sys::abi::prot_read | sys::abi::prot_write,
@@ -414,7 +412,7 @@ void restart_in_window(void*) {
   if (!image::validate_metadata(header, metadata, global.why).ok()) fail();
   if (!state::check_cpu(image::first<state::cpu>(metadata), state::this_cpu(), global.why).ok())
     fail();
-  check_agent(metadata);
+  if (!image::check_agent(header, metadata, global.why).ok()) fail();
   hold_signals(metadata);
   require(global.stream.expect_zeros_to(header.data_offset), "damaged between metadata and data");
   match_layout(metadata);
@@ -491,10 +489,7 @@ u64 move_to_window() {
   const u64 there = global.header.window_address;
   const u64 size = restarter_size();
   if (here == there) return 0;
-  if (size > global.header.window_size) {
-    (void)global.why.refuse("leaves too little room for this ckpt-restart (run the image itself)");
-    fail();
-  }
+  if (size > global.header.window_size) too_little_room();
   const auto at = sys::mmap(there, size, sys::abi::prot_read | sys::abi::prot_write,
                             sys::abi::map_private | sys::abi::map_anonymous |
                                 sys::abi::map_fixed_noreplace,
@@ -525,6 +520,11 @@ extern "C" [[gnu::visibility("hidden")]] void restart_main(long* stack) {
   global.envp = envp;
   global.is_image = is_head_of_image();
   const std::string_view invoked_as = argc > 0 ? argv[0] : "ckpt-restart";
+  if (is_privileged(envp)) {
+    global.name.append(invoked_as);
+    (void)global.why.refuse("is set-user-ID, set-group-ID or has capabilities; run a copy without");
+    fail();
+  }
   const char* operand = read_arguments(argc > 0 ? argv + 1 : argv);
   read_environment(envp);
   if (global.is_image) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "ckpt/image/agent_place.hpp"
 #include "image_error.hpp"
 #include "printable.hpp"
 #include "program_memory.hpp"
@@ -17,9 +18,18 @@ std::string where_text(image_file& image, u64 block) {
   return address ? ", at address " + address_text(*address) : "";
 }
 
+// What lies beside the data.
+void verify_rest(image_file& image) {
+  report why;
+  if (!image::check_agent(image.header(), image.metadata(), why).ok())
+    throw image_error(std::string(why.line()));
+  if (!image.padding_is_zero()) throw image_error("damaged between metadata and data");
+}
+
 }  // namespace
 
 void verify_data(image_file& image) {
+  verify_rest(image);
   u64 damaged = 0;
   std::optional<u64> first;
   for (u64 i = 0; i < image.block_count(); ++i) {

@@ -12,7 +12,7 @@ void print_help(std::FILE* to) {
       "       ckpt [-n NAME] -p PID --now; ckpt --doctor [PID|IMAGE]\n"
       "Runs PROGRAM so that a signal freezes it into one executable file; running that\n"
       "file lets it go on. Options end at the first word that is not one.\n\n");
-  options::append_help(text, options::command);
+  options::append_help<options::command>(text);
   text.append(
       "Variables and more: ckpt(1). Exit status: the program's; 125 when ckpt cannot\n"
       "do its work, 126 and 127 as in a shell.\n");

@@ -22,18 +22,18 @@ void append_form(Text& out, const option& o) {
 /// Those that share the line of the option before.
 [[nodiscard]] constexpr bool shares_line(id i) { return i == id::version || i == id::json; }
 
-/// Every option that `reader` takes.
+/// Every option that `Who` takes.
 // Context: any, no libc
-template <std::size_t Capacity>
-void append_help(fixed_text<Capacity>& out, options::reader reader) {
+template <options::reader Who, std::size_t Capacity>
+void append_help(fixed_text<Capacity>& out) {
   std::size_t line = 0;
   bool begun = false;
   const auto pad_to = [&](std::size_t column) {
     do out.append(' ');
     while (out.view().size() - line < column);
   };
-  for (const auto& o : table) {
-    if ((o.readers & reader) == 0 || o.long_name.empty()) continue;
+  for (const auto& o : rows_of<Who>) {
+    if (o.long_name.empty()) continue;
     const bool shares = shares_line(o.id);
     if (shares) {
       out.append("; ");

@@ -5,6 +5,8 @@
 // are made from this table.
 #pragma once
 
+#include <array>
+
 #include "ckpt/base/result.hpp"
 #include "ckpt/base/types.hpp"
 
@@ -125,6 +127,23 @@ inline constexpr option table[] = {
     {id::help, "help", 'h', "", "", command | restart, "show this help", "this text"},
     {id::version, "version", 'V', "", "", command | restart, "show the version", "the version"},
 };
+
+/// The rows that one reader takes and no others: the restarter, which every image carries, is smaller
+/// by the rest.
+template <reader Who>
+inline constexpr auto rows_of = [] {
+  constexpr auto is_its_own = [](const option& o) { return (o.readers & Who) != 0; };
+  constexpr std::size_t count = [&] {
+    std::size_t n = 0;
+    for (const auto& o : table) n += is_its_own(o) ? 1 : 0;
+    return n;
+  }();
+  std::array<option, count> rows{};
+  std::size_t i = 0;
+  for (const auto& o : table)
+    if (is_its_own(o)) rows[i++] = o;
+  return rows;
+}();
 
 /// 1, yes, true, on and 0, no, false, off, in any case.
 [[nodiscard]] constexpr result<bool> parse_switch(std::string_view text) {
