@@ -94,7 +94,7 @@ TEST_CASE("only the blocks that a dump touches are verified") {
   CHECK(refused(image, "400000:1") == "block 0 of the data is damaged (checksum mismatch)");
   CHECK(refused(image, "401000:1").empty());
   std::ostringstream out;
-  CHECK(test::refusal([&] { verify(image, "name", out); }) ==
+  CHECK(test::refusal([&] { verify(image, request{.command = "verify", .operands = {"name"}}, out); }) ==
         "1 of 11 blocks of the data are damaged (checksum mismatch), the first is block 0, at "
         "address 000000400000");
   CHECK(out.str().empty());
@@ -103,7 +103,7 @@ TEST_CASE("only the blocks that a dump touches are verified") {
 TEST_CASE("a whole image is said to be whole") {
   auto image = test::opened(image_builder::typical().build());
   std::ostringstream out;
-  verify(image, "na\nme", out);
+  verify(image, request{.command = "verify", .operands = {"na\nme"}}, out);
   CHECK(out.str() == "na\\012me: whole, 11 blocks, 44 KiB of data\n");
 }
 
