@@ -86,6 +86,12 @@ class chooser {
   [[nodiscard]] const std::vector<object>& objects() const { return objects_; }
 
  private:
+  static void demand_contents(const program_memory::mapping& m) {
+    if (m.segment.kind == state::segment_kind::vvar)
+      throw image_error("address " + address_text(m.where().begin) +
+                        " is the kernel's data page, which no image holds");
+  }
+
   static piece all_of(const object& o) { return {{0, o.size}, o.number, o.whole}; }
 
   [[nodiscard]] piece of_descriptor(std::string_view text) const {
@@ -106,8 +112,11 @@ class chooser {
     for (const auto& o : objects_)
       if (is_called(o.name, what)) found.push_back(all_of(o));
     if (found.empty())
-      for (const auto& m : memory_.mappings())
-        if (is_called(m.name, what)) found.push_back({m.where()});
+      for (const auto& m : memory_.mappings()) {
+        if (!is_called(m.name, what)) continue;
+        demand_contents(m);
+        found.push_back({m.where()});
+      }
     if (found.size() > 1)
       throw image_error(std::to_string(found.size()) + " things are called " + printable(what) +
                         "; choose one by its address or number (readckpt extract IMAGE)");
@@ -127,9 +136,7 @@ class chooser {
                         " (readckpt extract IMAGE lists what there is)");
     const auto* m = memory_.find(*begin);
     if (m == nullptr) throw image_error("address " + address_text(*begin) + " is not mapped");
-    if (m->segment.kind == state::segment_kind::vvar)
-      throw image_error("address " + address_text(*begin) +
-                        " is the kernel's data page, which no image holds");
+    demand_contents(*m);
     if (dash == what.npos) return {m->where()};
     const auto end = number(what.substr(dash + 1));
     if (!end.ok() || *end <= *begin)

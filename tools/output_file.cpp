@@ -149,7 +149,8 @@ void output_file::finish() {
 }
 
 void output_file::fail(int error) const {
-  throw named_error(shown_, "cannot write it: " + text_of(static_cast<errc>(error)));
+  const std::string why = "cannot write it: " + text_of(static_cast<errc>(error));
+  throw named_error(shown_, why);
 }
 
 }  // namespace ckpt::tools

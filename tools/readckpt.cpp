@@ -138,43 +138,49 @@ bool is_an_input(const std::string& output, const request& asked) {
   return false;
 }
 
-/// What the command line asks for beyond its grammar; a reason when it does not go together.
-std::string settle(request& asked, const action& what, const options& wanted) {
+struct wrong_usage {
+  std::string why;
+};
+[[noreturn]] void refuse(const std::string& why) {
+  throw wrong_usage{why};
+}
+
+/// What the command line asks for beyond its grammar; throws when it does not go together.
+void settle(request& asked, const action& what, const options& wanted) {
   const std::string name(what.name);
   asked.json = wanted.json;
   asked.output = wanted.output;
   asked.format = wanted.format;
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
   if (what.kind == output_kind::text && !wanted.output.empty())
-    return "--output goes with core, extract, map and diff";
+    refuse("--output goes with core, extract, map and diff");
   if (what.kind != output_kind::picture && !wanted.format.empty())
-    return "--format goes with map and diff";
+    refuse("--format goes with map and diff");
   if (what.kind == output_kind::binary) {
     const std::size_t file = what.most_operands;
     if (asked.operands.size() > file) {
-      if (!asked.output.empty()) return "the output file is named twice";
+      if (!asked.output.empty()) refuse("the output file is named twice");
       asked.output = asked.operands[file];
       asked.operands.resize(file);
     }
     const bool lists = what.name == "extract" && asked.operands.size() < 2;
-    if (lists && !asked.output.empty()) return "extract needs to know what: IMAGE WHAT FILE";
+    if (lists && !asked.output.empty()) refuse("extract needs to know what: IMAGE WHAT FILE");
     const bool nameless = asked.output.empty() || asked.output == "-";
     if (!lists && nameless && asked.json)
-      return "with --json, " + name + " needs a file to write to";
+      refuse("with --json, " + name + " needs a file to write to");
     if (!lists && nameless && terminal)
-      return name + " does not write to a terminal: name a file, or -o FILE";
+      refuse(name + " does not write to a terminal: name a file, or -o FILE");
   }
   if (what.kind == output_kind::picture) {
     const auto ends = [&](std::string_view with) { return asked.output.ends_with(with); };
-    if (asked.format.empty() && ends(".html")) asked.format = "html";
-    if (asked.format.empty() && ends(".svg")) asked.format = "svg";
-    if (asked.format.empty() && what.name == "map") asked.format = terminal ? "text" : "svg";
+    const bool named = !asked.output.empty() && asked.output != "-";
+    if (asked.format.empty() && (ends(".html") || ends(".htm"))) asked.format = "html";
+    if (asked.format.empty() && (named || (what.name == "map" && !terminal))) asked.format = "svg";
     if (asked.format.empty()) asked.format = "text";
-    if (!asked.output.empty() && asked.output != "-" && (asked.json || asked.format == "text"))
-      return "--output is for a picture: svg or html";
+    if (named && (asked.json || asked.format == "text"))
+      refuse("--output is for a picture: svg or html");
   }
-  if (is_an_input(asked.output, asked)) return "the output would replace the image";
-  return {};
+  if (is_an_input(asked.output, asked)) refuse("the output would replace the image");
 }
 
 int perform(const action& what, const request& asked, const options& wanted) {
@@ -274,7 +280,11 @@ int run(int argc, char** argv) {
       return usage(printable(asked.operands[1]) +
                    " is not ADDR[:LEN], as in 7ffd00001000:512");
   }
-  if (const auto why = settle(asked, *what, wanted); !why.empty()) return usage(why);
+  try {
+    settle(asked, *what, wanted);
+  } catch (const wrong_usage& e) {
+    return usage(e.why);
+  }
   if (what->kind != output_kind::text && (asked.format != "text" || asked.json) &&
       !(what->name == "extract" && asked.operands.size() < 2))
     wanted.paged = false;

@@ -74,6 +74,15 @@ class Images:
         return json.loads(self.read("--json", *words, **more))
 
 
+def speaking(session, *words):
+    """A restart, up to when all its threads are where they were."""
+    process = session.restart(*words)
+    (session.cwd / "speak").touch()
+    session.setup.give(session.cwd)
+    process.wait_output(b"here\n")
+    return process
+
+
 # ---------------------------------------------------------------------------------------------
 # backtraces
 
@@ -190,7 +199,13 @@ def core(images, name):
     out = session.cwd / "core.out"
     images.read("core", session.image, out, name=name)
     fail_unless(out.stat().st_mode & 0o777 == 0o600, f"mode {out.stat().st_mode:o}")
-    text, err = gdb(images.setup, session.cwd, session.cwd / f"known-{name}", out, *ASK,
+    more = []
+    if name == "static":
+        # What the loader has not brought gdb does not find by itself: the agent's library.
+        (session.cwd / "static.gdb").write_text(images.read("gdb", session.image, name=name))
+        images.setup.give(session.cwd)
+        more = ["-x", "static.gdb"]
+    text, err = gdb(images.setup, session.cwd, session.cwd / f"known-{name}", out, *more, *ASK,
                     "-ex", "info auxv", "-ex", "info proc mappings", "-ex", "print $xmm0",
                     "-ex", "print $ymm15", "-ex", "p $_siginfo.si_signo")
     check_gdb(text, f"core of {name}")
@@ -250,7 +265,7 @@ def gdb_of_restarted(images, name, way):
     (session.cwd / "symbols.gdb").write_text(lines)
     images.setup.give(session.cwd)
     session.go_on()
-    process = session.restart(f"--identity={way}")
+    process = speaking(session, f"--identity={way}")
     try:
         text, err = gdb(images.setup, session.cwd, "-p", str(process.program()), "-x", "symbols.gdb",
                         *ASK)
@@ -276,8 +291,7 @@ def second_image(images):
         first = session.cwd / "first.ckpt"
         shutil.copy2(session.image, first)
         session.go_on()
-        process = session.restart()
-        time.sleep(0.1)
+        process = speaking(session)
         process.signal(harness.TRIGGER)
         status = process.wait()
         fail_unless(status == 0, f"the second checkpoint: {status} {process.stderr()!r}")
@@ -299,8 +313,6 @@ def differences(images):
     check_schema(both)
     pages = both["pages"]
     fail_unless(0 < pages["changed"] < pages["compared"] / 2, str(pages))
-    # The pages that the program is busy with are among those that differ.
-    heap = [m for m in both["mappings"] if m["name"] == "[heap]"]
     runs = [run for m in both["mappings"] for run in m["different_pages"]]
     fail_unless(sum(run[1] for run in runs) == sum(pages[k] for k in ("changed", "appeared", "vanished")),
                 f"{runs} {pages}")
@@ -312,7 +324,6 @@ def differences(images):
         fail_unless(word in text, f"no {word} in {text}")
     fail_unless("\x1b" not in text, "colour in a pipe")
     fail_unless("\x1b[" in images.read("--color", "diff", image, other), "no colour that was asked for")
-    del heap
 
 
 def compared_by_hand(images):
@@ -383,10 +394,10 @@ def pieces(images):
                 "words on the heap", "a range of addresses")
     for what, words in (("fd:99", "there is no descriptor 99"), ("nobody", "is called nobody"),
                         ("object:9", "there is no object:9"), ("fd:1", "only its name"),
-                        ("1000", "is not mapped"), ("[vvar]", "kernel's data page|things are called")):
+                        ("1000", "is not mapped"), ("[vvar]", "kernel's data page")):
         err = images.read("extract", image, what, status=1)
-        fail_unless(re.fullmatch(rf"readckpt: \S*image\.ckpt: .*{words}.*\n", err) or
-                    what == "[vvar]", f"{what}: {err!r}")
+        fail_unless(re.fullmatch(rf"readckpt: \S*image\.ckpt: .*{words}.*\n", err),
+                    f"{what}: {err!r}")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -526,7 +537,7 @@ def pipes(images):
                 fail_unless(out == wanted, f"{words} from a {way} differs")
     for content, reason in ((b"", "not a ckpt image (it is empty)"), (b"x" * 100000, "not a ckpt image"),
                             (image.read_bytes()[:50000], r"cut off: 50000 of \d+ bytes"),
-                            (image.read_bytes() + b"xy", "followed by 1 bytes that do not belong to it")):
+                            (image.read_bytes() + b"xy", r"followed by \d bytes that do not belong to it")):
         feeder = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdout.buffer.write("
                                    "sys.stdin.buffer.read())"], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -558,9 +569,9 @@ def output_files(images):
     images.setup.give(image.parent)
     cut = image.with_name("cut.ckpt")
     content = bytearray(image.read_bytes())
-    # Damage in the last block of the data.
+    # Damage in the first block of the data, which is memory.
     header = images.read_json("info", image)["header"]
-    content[header["data_offset"] + header["data_size"] - 10] ^= 1
+    content[header["data_offset"] + 100] ^= 1
     cut.write_bytes(content)
     images.setup.give(image.parent)
     err = images.read("core", cut, old, status=1)
@@ -625,11 +636,12 @@ def huge(images):
                                  "m = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\n"
                                  "m[5 << 30] = 7\nm[900 << 30] = 8\nready()\nwait()\n"))
     session.checkpoint()
-    for words in (["info"], ["map"], ["--json", "map"], ["diff", session.image], ["core"]):
+    image = session.image
+    for words in (["info", image], ["map", image], ["--json", "map", image], ["diff", image, image],
+                  ["threads", image], ["core", image]):
         # An address space of 2 GiB, in which no TiB has room.
         limited = ["/bin/bash", "-c", 'ulimit -v 2000000; exec "$@" >out', "bash",
-                   images.setup.readckpt, *words[:1 if words[0] != "--json" else 2], session.image,
-                   *words[1:] if words[0] == "diff" else []]
+                   images.setup.readckpt, *words]
         status, _, err = images.setup.run(limited, session.cwd, timeout=120)
         fail_unless(status == 0 and not err, f"{words}: {status} {err!r}")
     about = (session.cwd / "out").stat()

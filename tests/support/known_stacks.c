@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A program with things to find: a variable, words on the heap, named functions on the stack of each
- * thread, a file without a name. It works until the file `stop` appears. */
+ * thread, a file without a name. It works until the file `stop` appears, and says `here` when the file
+ * `speak` does. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +16,23 @@ volatile double known_fraction = 0.15625;
 char *volatile on_the_heap;
 volatile unsigned char *volatile busy_page;
 
+static volatile long rounds[THREADS + 1];
+
+/* Once every thread has gone round again, all of them are where they wait. */
+static void say_when_all_are_here(const char *word) {
+  long before[THREADS + 1];
+  for (int i = 0; i <= THREADS; ++i) before[i] = rounds[i];
+  for (int i = 0; i <= THREADS; ++i)
+    while (i != 1 && rounds[i] == before[i]) usleep(1000);
+  puts(word);
+  fflush(stdout);
+}
+
 __attribute__((noinline)) static void wait_here(int n) {
-  for (unsigned char i = 0; access("stop", F_OK) != 0; ++i) {
-    busy_page[n * 4096] = i;
+  if (n == 1) say_when_all_are_here("ready");
+  while (access("stop", F_OK) != 0) {
+    busy_page[n * 4096] = (unsigned char)++rounds[n];
+    if (n == 1 && unlink("speak") == 0) say_when_all_are_here("here");
     usleep(2000);
   }
 }
@@ -47,9 +62,6 @@ int main(void) {
   on_the_heap = strdup("words on the heap");
   busy_page = calloc(THREADS + 1, 4096);
   for (long i = 0; i < THREADS; ++i) pthread_create(&threads[i], NULL, thread_body, (void *)(i + 1));
-  usleep(20000);
-  puts("ready");
-  fflush(stdout);
   middle_of_main();
   for (int i = 0; i < THREADS; ++i) pthread_join(threads[i], NULL);
   puts(known_answer == 4711 && strcmp(on_the_heap, "words on the heap") == 0 ? "ok" : "wrong");
