@@ -361,7 +361,10 @@ class comparison {
  public:
   comparison(image_file& a, image_file& b, const request& asked)
       : a_(a), b_(b), asked_(asked), memory_a_(a), memory_b_(b),
-        bar_("diff", a.header().data_size + b.header().data_size) {}
+        bar_(std::in_place, "diff", a.header().data_size + b.header().data_size) {}
+
+  /// Nothing more is compared: the bar goes before the text comes.
+  void finish() { bar_.reset(); }
 
   /// begin(piece, attributes), run(range) for each run of pages that differ, end(compared_piece).
   template <class Begin, class Run, class End>
@@ -440,7 +443,7 @@ class comparison {
       };
     };
     pages_ = std::make_unique<page_comparison>(named(std::move(a), asked_.operands[0]),
-                                               named(std::move(b), asked_.operands[1]), bar_);
+                                               named(std::move(b), asked_.operands[1]), *bar_);
     return pages_.get();
   }
 
@@ -448,7 +451,7 @@ class comparison {
   image_file& b_;
   const request& asked_;
   program_memory memory_a_, memory_b_;
-  progress bar_;
+  std::optional<progress> bar_;
   std::unique_ptr<page_comparison> pages_;
 };
 
@@ -571,6 +574,8 @@ void compare_text(image_file& a, image_file& b, const request& asked, std::ostre
         for (const double d : c.cells) strip += heat_cell(out, d);
         table.trail(strip + "|");
       });
+  const auto objects = both.objects();
+  both.finish();
   const auto made = [](const image_file& image) {
     return image.one<state::host>().fields.realtime_ns.get();
   };
@@ -586,7 +591,7 @@ void compare_text(image_file& a, image_file& b, const request& asked, std::ostre
     out << "\nmappings (+ new, - gone, ~ different; the strip shows where)\n";
     table.print(out);
   }
-  if (const auto objects = both.objects(); !objects.empty()) {
+  if (!objects.empty()) {
     any = true;
     out << "\ncontents\n";
     columns contents({">SIZE IN A", ">IN B", "PAGES", "NAME"});

@@ -14,6 +14,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
+#include <streambuf>
+#include <utility>
 
 namespace ckpt::tools {
 
@@ -77,26 +79,32 @@ std::string heat_cell(std::ostream& out, double share) {
          "\x1b[0m";
 }
 
-pager::pager(bool wanted) {
-  if (!wanted || ::isatty(STDOUT_FILENO) != 1 || dumb_terminal()) return;
-  std::string command(variable("PAGER"));
-  if (std::getenv("PAGER") == nullptr && in_path("less")) command = "less";
-  if (command.empty() || command == "cat") return;
+namespace {
+
+/// What the one pager of the program is started with, and where output went before.
+struct pager_start {
+  std::string command;
+  std::streambuf* output = nullptr;
+  ::pid_t pid = -1;
+  int terminal = -1;
+};
+pager_start starting;
+
+void start_pager() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
-  terminal_ = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-  std::cout.flush();
-  pid_ = terminal_ < 0 ? -1 : ::fork();
-  if (pid_ == 0) {
+  starting.terminal = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  starting.pid = starting.terminal < 0 ? -1 : ::fork();
+  if (starting.pid == 0) {
     // Quit when it fits, keep colours, leave the screen as it is; unless the user has said else.
     ::setenv("LESS", "FRX", 0);
     ::setenv("LV", "-c", 0);
     ::dup2(ends[0], STDIN_FILENO);
-    ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+    ::execl("/bin/sh", "sh", "-c", starting.command.c_str(), static_cast<char*>(nullptr));
     ::_exit(127);
   }
   ::close(ends[0]);
-  if (pid_ > 0) {
+  if (starting.pid > 0) {
     ::dup2(ends[1], STDOUT_FILENO);
     std::signal(SIGPIPE, SIG_IGN);
     std::signal(SIGINT, SIG_IGN);  // ^C is the pager's
@@ -104,7 +112,39 @@ pager::pager(bool wanted) {
   ::close(ends[1]);
 }
 
+/// Starts the pager at the first character, so that until then a bar has the terminal for itself
+/// and an error stands alone.
+class first_character final : public std::streambuf {
+  int_type overflow(int_type c) override {
+    begin();
+    return c == traits_type::eof() ? traits_type::not_eof(c)
+                                   : starting.output->sputc(traits_type::to_char_type(c));
+  }
+  std::streamsize xsputn(const char* text, std::streamsize n) override {
+    begin();
+    return starting.output->sputn(text, n);
+  }
+  static void begin() {
+    std::cout.rdbuf(starting.output);
+    start_pager();
+  }
+};
+first_character waiting;
+
+}  // namespace
+
+pager::pager(bool wanted) {
+  if (!wanted || ::isatty(STDOUT_FILENO) != 1 || dumb_terminal()) return;
+  starting.command = variable("PAGER");
+  if (std::getenv("PAGER") == nullptr && in_path("less")) starting.command = "less";
+  if (starting.command.empty() || starting.command == "cat") return;
+  starting.output = std::cout.rdbuf(&waiting);
+}
+
 void pager::finish() {
+  if (std::cout.rdbuf() == &waiting) std::cout.rdbuf(starting.output);
+  pid_ = std::exchange(starting.pid, -1);
+  terminal_ = starting.terminal;
   if (pid_ <= 0) return;
   std::cout.flush();
   std::cout.clear();

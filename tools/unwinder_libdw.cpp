@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -98,8 +99,9 @@ class unwinder {
     made_ = &made;
     if (!attached_) {
       made.end = "nothing that can be unwound is mapped";
-    } else if (::dwfl_getthread_frames(dwfl_, made.tid, add_frame, this) != 0 && made.end.empty()) {
-      made.end = text_or_nothing(::dwfl_errmsg(-1));
+    } else if (!walk(made) && made.frames.size() == 1 && return_of_leaf(threads_[index])) {
+      made.end.clear();
+      walk(made);
     }
     // What the kernel will do first is known in any case.
     if (made.frames.empty()) made.frames.push_back(frame_at(threads_[index].rip, true));
@@ -108,6 +110,32 @@ class unwinder {
   }
 
  private:
+  /// Adds what can be found to the trace; false when it does not come to the outermost frame.
+  bool walk(thread_trace& made) {
+    if (::dwfl_getthread_frames(dwfl_, made.tid, add_frame, this) == 0 || !made.end.empty())
+      return made.end.empty();
+    made.end = "nothing tells the caller (" + text_or_nothing(::dwfl_errmsg(-1)) + ")";
+    return false;
+  }
+
+  /// A system call or a copy in assembler without .eh_frame (musl) has its return address on the
+  /// stack and nothing else. Whether that is one tells the call before it.
+  bool return_of_leaf(state::thread& t) {
+    ::Dwarf_Word back = 0;
+    if (!read_memory(dwfl_, t.rsp, &back, this) || back < 5) return false;
+    const auto* m = memory_.find(back - 5);
+    if (m == nullptr || !m->segment.protection.has(state::protection::execute)) return false;
+    std::array<std::byte, 5> code{};
+    if (!memory_.run_from(back - 5).contains(range{back - 5, back})) return false;
+    memory_.read(back - 5, code);
+    const bool direct = code[0] == std::byte{0xe8};
+    const bool indirect = code[3] == std::byte{0xff} && (code[4] & std::byte{0xf8}) == std::byte{0xd0};
+    if (!direct && !indirect) return false;
+    t.rip = back;
+    t.rsp = t.rsp + 8;
+    return true;
+  }
+
   static inline unwinder* current = nullptr;
 
   static int find_elf(::Dwfl_Module*, void** data, const char*, ::Dwarf_Addr, char** name,
