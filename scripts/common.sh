@@ -41,4 +41,4 @@ need_packages() {
 }
 
 packages_to_build=(cmake ninja-build gcc g++ libboost-dev libxxhash-dev librange-v3-dev
-  nlohmann-json3-dev scdoc)
+  nlohmann-json3-dev libdw-dev scdoc)

@@ -315,10 +315,8 @@ void print_vocabularies() {
 void print_json_section() {
   std::cout << R"(
 ## What `readckpt --json` prints
-`readckpt --json IMAGE` prints `{"header": …, "trailer": …, "records": {TYPE: [RECORD, …], …}}`
-with every type of the table above, in the order of the image. `segments`, `fds` and `threads` print
-`{"records": …}` with `segment` and `extents`; `open_file`, `descriptor`, `file_lock`,
-`pipe_content`, `event_counter`, `timer_file`, `signal_file`, `epoll` and `socket_end`; `thread`, `extended_state` and `pending_signal`.
+`readckpt --json IMAGE` has `header`, `trailer` and `records`, `{TYPE: [RECORD, …], …}` with every type
+of the table above, in the order of the image. docs/READCKPT_JSON.md says what the other commands print.
 
 A structure becomes an object with the field names of its table. Reserved fields are left out.
 - Integers are numbers. Addresses, registers, masks and checksums are strings of hexadecimal digits

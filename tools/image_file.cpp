@@ -45,6 +45,10 @@ image_file::image_file(std::unique_ptr<byte_source> source) : source_(std::move(
   if (restarter != header_.restarter_checksum)
     throw image_error("the restarter is damaged (checksum mismatch)");
 
+  // Before there is room for it: a size that damage has made is not worth the memory.
+  if (checksum_of({{header_.metadata_offset, header_.metadata_offset + header_.metadata_size}}) !=
+      header_.metadata_checksum)
+    throw image_error("the metadata is damaged (checksum mismatch)");
   metadata_.resize(header_.metadata_size);
   read_exactly(header_.metadata_offset, metadata_);
   demand(image::validate_metadata(header_, metadata_, why), why);
