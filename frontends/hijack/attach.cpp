@@ -87,10 +87,10 @@ class attachment {
     const std::string status = text_of_file(proc(there, "status"));
     if (proc::status_seccomp(status).value_or(0) != 0 && !plan_.try_seccomp)
       return refuse_filtered(why);
-    if (const int tracer = proc::status_tracer(status).value_or(0); tracer != 0 && ++traced_ > 40)
+    if (const int tracer = proc::status_tracer(status).value_or(0); tracer != 0) {
+      if (++traced_ <= (passes_soon(tracer) ? 4000 : 40)) return errc::again;
       return refuse_traced(tracer, why);
-    else if (tracer != 0)
-      return errc::again;
+    }
     auto agent_there = look_for_agent(why);
     if (!agent_there.ok()) return agent_there.error();
     const bool about_to_begin = !*agent_there && is_about_to_begin(there);
@@ -260,10 +260,12 @@ result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attach
   constexpr int patience_ms = 60'000;
   const auto end = clock::now() + std::chrono::milliseconds(patience_ms);
   attachment a(plan, done);
+  int denied = 0;
   for (int tries = 0;; ++tries) {
     const auto made = a.make(pid, tries, why);
     if (made.ok() || made.error() == errc::refused) return made;
-    if (made.error() == not_permitted && tries > 20)
+    denied = made.error() == not_permitted ? denied + 1 : 0;  // another may have been here before
+    if (denied > 20)
       return refuse_permission(program_behind(pid), why);
     const bool passes = made.error() == not_permitted || made.error() == errc::again ||
                         made.error() == no_such || made.error() == errc::gone;

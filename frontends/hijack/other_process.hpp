@@ -44,6 +44,10 @@ inline std::string name_of(pid_t pid) {
   while (!name.empty() && name.back() == '\n') name.pop_back();
   return name;
 }
+/// Whether a tracer is one of ours at its work, which a busy machine may make long, and which ends.
+inline bool passes_soon(pid_t tracer) {
+  return name_of(tracer) == "ckpt";
+}
 /// '?' when it is gone.
 struct process_state {
   char letter = '?';

@@ -218,7 +218,7 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
       // Another asker may have let go of it meanwhile.
       const int tracer = proc::status_tracer(text_of_file(proc(thread_, "status"))).value_or(0);
       if (++traced > 20 && tracer == 0) return refuse_permission(pid_, why);
-      if (traced > 20 && busy().value_or(1) == 0)
+      if (traced > 20 && tracer != 0 && !passes_soon(tracer) && busy().value_or(1) == 0)
         return refuse_traced(tracer, why);
     } else if (asked.error() != errc::busy && asked.error() != errc::again) {
       return why.explain(asked.error(), "cannot let it step into the agent");

@@ -103,6 +103,27 @@ TEST_CASE("time in which nobody could look does not count against a thread that 
   sigaction(SIGALRM, &before, nullptr);
 }
 
+TEST_CASE("who is born while the others are being stopped is held as well") {
+  test::held_child child([] {
+    const auto bear = [] {
+      for (;;) std::thread([] {}).join();
+    };
+    for (int i = 0; i < 3; ++i) std::thread(bear).detach();
+    bear();
+    return 0;
+  });
+  for (int i = 0; i < 20; ++i) {
+    all_threads threads(child.pid());
+    report why;
+    REQUIRE(threads.hold(why).ok());
+    for (const pid_t tid : numbers_in(proc(child.pid(), "task"))) {
+      const char state = state_of(proc(child.pid(), "task/" + std::to_string(tid))).letter;
+      if (state != 't' && state != 'Z' && state != 'X' && state != '?')
+        FAIL("hold " << i << ": thread " << tid << " is in state " << state);
+    }
+  }
+}
+
 TEST_CASE("a program whose every thread has ended is gone") {
   test::held_child child([] { return 0; });
   all_threads threads(child.pid());
