@@ -179,7 +179,7 @@ HOLDS = {
     "a directory that is gone": ("os.mkdir('d'); os.chdir('d'); os.rmdir('../d')", "the working directory"),
     "an open directory that is gone": ("os.mkdir('d'); f = os.open('d', os.O_RDONLY); os.rmdir('d')",
                                        "a deleted directory"),
-    "a deleted file that cannot be read": ("f = os.open('x', os.O_WRONLY | os.O_CREAT, 0o200); os.unlink('x')",
+    "a deleted file that cannot be read": ("f = os.open('x', os.O_WRONLY | os.O_CREAT, 0o200); os.write(f, b'x'); os.unlink('x')",
                                            "a deleted file that cannot be read"),
     "memory of a child that is none of it": (
         "import mmap\nm = mmap.mmap(-1, 65536); m[:] = bytes([1]) * 65536\nif os.fork() == 0:\n"
@@ -215,7 +215,8 @@ def holds(setup, name, started):
         if "Error" in str(failure):
             raise harness.Skip("not on this machine") from failure
         raise
-    agree(session, silent=True, what=[what])
+    root = os.geteuid() == 0 and not setup.drops
+    agree(session, silent=True, what=[] if root and "cannot be read" in what else [what])
     for pid in setup.strays():
         if pid != session.process.pid:
             harness.kill_quietly(pid)
