@@ -227,7 +227,8 @@ def holds(setup, name, started):
 
 
 def quiet(setup, started):
-    session = script(setup, "import threading, socket\na = socket.socketpair(); f = open('f', 'w+'); f.write('x')",
+    session = script(setup, "import threading, socket\na = socket.socketpair(); f = open('f', 'w+'); f.write('x')\n"
+                     "e = os.open('empty', os.O_RDWR | os.O_CREAT); os.unlink('empty')",
                      started)
     answer = agree(session, silent=True)
     if answer["facts"]["pid"] != session.process.pid or answer["facts"]["threads"] != 1:
@@ -372,6 +373,11 @@ def names(setup):
             raise harness.Failure(f"{line!r} and {reasons(answer)}")
 
     both(session.cwd / ("x" * 256), "more than 255 characters")
+    os.mkfifo(session.cwd / "fifo")
+    setup.give(session.cwd / "fifo")
+    both(session.cwd / "fifo", "which is no file")
+    if not (session.cwd / "fifo").is_fifo():
+        raise harness.Failure("the named pipe is gone")
     both(session.cwd / "nowhere/x", "cannot create .*no such file")
     if setup.drops:
         closed = setup.scratch / "closed"
