@@ -136,6 +136,11 @@ inline result<int> claim_name(session& s) {
     return true;
   };
   for (int level = 1;; ++level) {
+    sys::abi::stat there{};
+    if (sys::newfstatat(sys::abi::at_fdcwd, s.final_name.c_str(), there, sys::abi::at_symlink_nofollow)
+            .ok() &&
+        !state::may_be_replaced(there.st_mode))
+      return state::refuse_replaced(s.why, s.final_name.view());
     for (int tries = 0; tries <= patience; ++tries) {
       sys::unique_fd file;
       if (auto made = create_temporary(s); made.ok())

@@ -329,7 +329,8 @@ class shared_objects {
   result<void> describe(entry& e) {
     const bool memory =
         e.kind == state::object_kind::anonymous || e.kind == state::object_kind::system_v;
-    if (memory || e.size == 0) CKPT_TRY(find_size(e));
+    // An empty file that is only open is empty.
+    if (memory || (e.size == 0 && !e.mapped.empty())) CKPT_TRY(find_size(e));
     if (e.kind != state::object_kind::named && e.may_write && e.elsewhere != 0 && !maps_twice(e))
       return state::refuse_mapped_elsewhere(path_of(e), s_.why);
     if (e.kind == state::object_kind::system_v && e.attached > mappings_of(e))

@@ -53,6 +53,10 @@ class destination {
     if (stat(p_.seen(name).c_str(), &st) == 0 && S_ISDIR(st.st_mode))
       return e_.stop("name", line_of("cannot write ", quoted{name}, ": ", static_cast<errc>(EISDIR)),
                      "another name with -n");
+    if (lstat(p_.seen(name).c_str(), &st) == 0 && !state::may_be_replaced(st.st_mode)) {
+      (void)state::refuse_replaced(why, name);
+      return e_.stop("name", why.line(), "another name with -n");
+    }
     look_at_space(name, here);
   }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/base/text.hpp"
+#include "ckpt/sys/abi.hpp"
 
 namespace ckpt::state {
 
@@ -50,6 +51,17 @@ inline errc refuse_long_name(report& why) {
 inline errc refuse_long_file_name(report& why, std::string_view base) {
   return why.refuse("the image's name ", quoted{base},
                     " would have more than 255 characters; choose a shorter one (-n or CKPT_NAME)");
+}
+
+/// What stands under the image's name: a rename would put the image in its place.
+[[nodiscard]] inline bool may_be_replaced(u32 mode) {
+  const u32 type = mode & sys::abi::s_ifmt;
+  return type != sys::abi::s_ifchr && type != sys::abi::s_ifblk && type != sys::abi::s_ififo &&
+         type != sys::abi::s_ifsock;
+}
+inline errc refuse_replaced(report& why, std::string_view name) {
+  return why.refuse("the image would take the place of ", quoted{name}, ", which is no file; choose "
+                    "another name (-n or CKPT_NAME)");
 }
 
 }  // namespace ckpt::state
