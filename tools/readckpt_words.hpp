@@ -74,8 +74,8 @@ inline std::string option_form(const readckpt_option& o) {
 
 // A screen has 24 lines.
 inline void print_readckpt_help(std::ostream& out) {
-  out << "usage: readckpt [OPTION]... [COMMAND] IMAGE (one operand is an image, - standard\n"
-         "input; without one it is myckpt.dat or myckpt)\n";
+  out << "usage: readckpt [OPTION]... [COMMAND] IMAGE (one operand is an image; - is\n"
+         "standard input; without one it is myckpt.dat or myckpt)\n";
   const auto row = [&](std::string left, std::string_view right) {
     left.resize(29, ' ');
     out << "  " << left << right << '\n';
