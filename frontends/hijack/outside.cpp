@@ -177,7 +177,7 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, u32& number,
   auto entering = now;
   entering.rip = agent_.entry;
   entering.orig_rax = ~u64{0};
-  entering.eflags = 0x202;  // interrupts, nothing else
+  entering.eflags = borrowed_flags(now.eflags);
   CKPT_TRY(put(thread_, CKPT_IN_BOX(asked), number));
   if (auto set = held.set_registers(entering); !set.ok()) {
     (void)put(thread_, CKPT_IN_BOX(asked), last);

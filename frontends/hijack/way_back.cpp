@@ -168,7 +168,7 @@ result<void> visit::lay_frame() {
   base_.rip = places_.call + system_call_instruction.size();
   base_.rsp = frame_at_ + frame_size - tail_size + return_word - places_.pad;
   base_.rax = 0;
-  base_.eflags = 0x202;  // interrupts, nothing else
+  base_.eflags = borrowed_flags(r.eflags);
   return {};
 }
 

@@ -479,8 +479,10 @@ def body(setup):
              ("wait_nanosleep", "wait_clock_nanosleep", "wait_clock_nanosleep_abs", "wait_futex",
               "wait_poll", "wait_ppoll", "wait_select", "wait_pselect", "wait_pause",
               "wait_sigsuspend", "wait_sigtimedwait", "wait_read_pipe", "threads_registers",
-              "threads_states", "rseq", "registers_avx2", "epoll", "altstack_small", "heap", "tick",
-              "static_nolibc", "static_threads_glibc", "static_rseq", "static_stripped", "static_pie", "musl_static", "musl_dynamic",
+              "threads_states", "rseq", "registers_avx2", "odd_flags", "epoll",
+              "altstack_small", "heap", "tick",
+              "static_nolibc", "static_threads_glibc", "static_rseq", "static_stripped", "static_pie",
+              "musl_static", "musl_dynamic",
               "musl_threads_static", "musl_threads_dynamic", "threads_storm",
               "threads_born_and_gone", "threads_tls", "no_vdso")
              if (setup.victims / name).exists()]

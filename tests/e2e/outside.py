@@ -298,7 +298,8 @@ def body(setup):
     for name in ("wait_nanosleep", "wait_clock_nanosleep", "wait_clock_nanosleep_abs", "wait_futex",
                  "wait_poll", "wait_ppoll", "wait_select", "wait_pselect", "wait_pause",
                  "wait_sigsuspend", "wait_sigtimedwait", "wait_read_pipe", "threads_registers",
-                 "threads_states", "rseq", "registers_avx2", "epoll", "altstack_small"):
+                 "threads_states", "rseq", "registers_avx2", "odd_flags", "epoll",
+                 "altstack_small"):
         cases.append((name, lambda n=name: victim(setup, n)))
     cases += [
         ("static program", lambda: with_static(setup)),

@@ -35,6 +35,13 @@ inline bool runs_native_code(const registers& r) {
   return r.cs == 0x33;
 }
 
+/// The flags of a borrowed thread: interrupts, and the nested task flag as it was, which is ptrace's to
+/// set and which rt_sigreturn(2) leaves alone. Source: arch/x86/include/asm/sigframe.h, FIX_EFLAGS.
+inline u64 borrowed_flags(u64 theirs) {
+  constexpr u64 interrupts = 0x202, nested_task = 1 << 14;
+  return interrupts | (theirs & nested_task);
+}
+
 /// A system call that the stop has interrupted is made again, as the kernel would do it where no
 /// handler runs. Source: arch/x86/kernel/signal.c, arch_do_signal_or_restart.
 inline void make_interrupted_call_again(registers& r) {
