@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "other_process.hpp"
 #include "remote_call.hpp"
 
 namespace ckpt::test {
@@ -36,7 +37,12 @@ class held_child {
     held.release();
     if (pid_ > 0) {
       ::kill(pid_, SIGKILL);
-      ::waitpid(pid_, nullptr, 0);
+      // Its threads that this process held when they ended wait for it, and the child for them.
+      while (::waitpid(pid_, nullptr, WNOHANG) == 0) {
+        for (const pid_t tid : hijack::numbers_in(hijack::proc(pid_, "task")))
+          if (tid != pid_) ::waitpid(tid, nullptr, WNOHANG | __WALL);
+        ::usleep(1000);
+      }
     }
   }
 
