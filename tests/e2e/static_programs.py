@@ -323,7 +323,10 @@ def little_memory(setup):
     cwd = setup.directory("work")
     program = setup.victim("static_nolibc", cwd)
     outcomes = {"protected": 0, "refused": 0}
-    for limit in range(1800, 2800, 20):
+    # The command itself runs from there on.
+    least = next(limit for limit in range(1000, 4000, 20) if setup.run(
+        shell(f"ulimit -v {limit}", [setup.ckpt, "--version"]), cwd)[0] == 0)
+    for limit in range(least, least + 2000, 40):
         process = setup.start([*shell(f"ulimit -v {limit}", [setup.ckpt, program, *ARGUMENTS])],
                               cwd, env=VALUE)
         end = time.monotonic() + 20
