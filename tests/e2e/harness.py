@@ -8,6 +8,7 @@ knows about the process that hangs.
 
 import argparse
 import atexit
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -363,7 +364,8 @@ class Setup:
         """Hands a path, with all below it, to the user under test."""
         if self.drops:
             for each in [path, *pathlib.Path(path).rglob("*")]:
-                os.chown(each, USER_ID, USER_ID, follow_symlinks=False)
+                with contextlib.suppress(FileNotFoundError):   # a program at work may remove it
+                    os.chown(each, USER_ID, USER_ID, follow_symlinks=False)
 
     def victim(self, name, directory):
         """A copy of a test program from tests/victims, where the user under test can run it."""
