@@ -57,9 +57,9 @@ OF_SCRIPTS = [
     ("hijack", "sums, sleeps and pipes of six threads over 10,000 injections and removals; mappings, "
      "descriptors, threads, dispositions, masks, timers", "kept; nothing of ckpt is left",
      "e2e/injections.py"),
-    ("hijack", "whoever injects is killed, at any moment and at each of his system calls", "it goes on, and "
+    ("hijack", "whoever injects is killed, at any moment", "it goes on, and "
      "the next injection works; what was mapped until then stays, unused, and a sleep with a time limit "
-     "may begin anew; [two gaps](../frontends/hijack/README.md)", "e2e/injections.py"),
+     "may begin anew; [three gaps](../frontends/hijack/README.md)", "e2e/injections.py"),
     ("hijack", "an injection that is refused", "nothing has changed", "e2e/permission.py"),
 ]
 
