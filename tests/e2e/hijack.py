@@ -452,10 +452,6 @@ def refused(session, *words, pid=None):
     harness.expect_line("refusal", inject(session, pid=pid, wanted=1), "process \\d+: ", *words)
 
 
-
-
-
-
 def seccomp_filter(setup):
     """One that allows everything."""
     session = harness.Session(setup)

@@ -139,6 +139,13 @@ def other_user(setup):
     session.end()
 
 
+def root_may(setup, session):
+    with as_root(setup):
+        status, _, err = setup.run([setup.ckpt, "-p", session.process.pid], session.cwd)
+    if status != 0:
+        raise harness.Failure(f"root: {status} {err!r}")
+
+
 def set_privileges(setup, words, *options):
     """A program of the same user with more, or other, than he has."""
     needs_root_who_drops(setup)
@@ -150,10 +157,7 @@ def set_privileges(setup, words, *options):
     with as_root(setup):
         session.launch([*before, *session.script(WAITING)])
     refusals(setup, session, "not permitted", words, "root")
-    with as_root(setup):
-        status, _, err = setup.run([setup.ckpt, "-p", session.process.pid], session.cwd)
-    if status != 0:
-        raise harness.Failure(f"root: {status} {err!r}")
+    root_may(setup, session)
     session.end()
 
 
@@ -163,10 +167,7 @@ def not_dumpable(setup):
     session.launch(session.script("import ctypes\nassert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0\n"
                                   + WAITING))
     refusals(setup, session, "not permitted", "not dumpable", "root")
-    with as_root(setup):
-        status, _, err = setup.run([setup.ckpt, "-p", session.process.pid], session.cwd)
-    if status != 0:
-        raise harness.Failure(f"root: {status} {err!r}")
+    root_may(setup, session)
     session.end()
 
 
