@@ -3,6 +3,7 @@
 // image/owner.hpp: whose an image is, and whether that process lives.
 #include "ckpt/image/owner.hpp"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <fstream>
 
 #include "support/catch.hpp"
+#include "support/in_child.hpp"
 #include "support/scratch_directory.hpp"
 
 using namespace ckpt;
@@ -83,6 +85,22 @@ TEST_CASE("who cannot be seen from here may live, but not on a machine that has 
   CHECK(may_live(who, here).value());
   who.pid = 0;  // nobody has signed
   CHECK_FALSE(may_live(who, here).value());
+}
+
+TEST_CASE("who cannot look does not guess") {
+  const test::scratch_directory directory;
+  const std::string path = directory.path() + "/image";
+  sleeper other;
+  write_image(path, identity_of(other.pid).value(), 7);
+  CHECK(test::in_child([&] {
+          const auto me = own_identity().value();
+          const ::rlimit none{0, 0};
+          if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return 1;
+          if (identity_of(0).error() != errc::too_many_files) return 2;
+          if (may_live(me, me).error() != errc::too_many_files) return 3;
+          const auto taken = belongs_to_another(path.c_str(), wire::blob<16>{}, me, me.pid);
+          return taken.error() == errc::too_many_files ? 0 : 4;
+        }) == 0);
 }
 
 TEST_CASE("an image belongs to the living process that has signed it, unless we know the image") {
