@@ -12,6 +12,7 @@
 #include "ckpt/image/handover.hpp"
 #include "ckpt/image/window.hpp"
 #include "ckpt/options/help.hpp"
+#include "ckpt/options/name_pattern.hpp"
 #include "ckpt/state/limits.hpp"
 #include "identity.hpp"
 #include "image_stream.hpp"
@@ -75,7 +76,7 @@ void require(const result<void>& outcome, std::string_view what) {
     out.append("usage: ckpt-restart [OPTION]... IMAGE\n"
                "Lets the program in a ckpt image go on; - is standard input. Called restart or\n"
                "myrestart it takes myckpt.dat, then myckpt, when there is no IMAGE.\n\n");
-  options::append_help(out, options::restart);
+  options::append_help<options::restart>(out);
   out.append("\nVariables and more: ckpt-restart(1). Exit status: the program's; 125 when it\n"
              "cannot be restarted.\n");
   sys::linux_files kernel;
@@ -106,8 +107,8 @@ bool set_option(options::id id, std::string_view value) {
 void read_environment(char** envp) {
   for (; *envp != nullptr; ++envp) {
     const std::string_view entry(*envp);
-    for (const auto& o : options::table) {
-      if ((o.readers & options::restart) == 0 || o.variable.empty()) continue;
+    for (const auto& o : options::rows_for<options::restart>) {
+      if (o.variable.empty()) continue;
       if (!entry.starts_with(o.variable) || entry.size() <= o.variable.size() ||
           entry[o.variable.size()] != '=')
         continue;
@@ -138,8 +139,7 @@ const char* read_arguments(char** argv) {
       continue;
     }
     bool known = false;
-    for (const auto& o : options::table) {
-      if ((o.readers & options::restart) == 0) continue;
+    for (const auto& o : options::rows_for<options::restart>) {
       const bool short_form = word.size() == 2 && o.short_name != 0 && word[1] == o.short_name;
       bool long_form = word.starts_with("--") && word.substr(2).starts_with(o.long_name) &&
                        !o.long_name.empty();
@@ -196,6 +196,19 @@ void open_image(const char* path) {
   if (!moved.ok()) require(moved.error(), "cannot open the image");
   if (fd > 2) (void)sys::close(fd);
   global.stream = image_stream(static_cast<int>(*moved));
+}
+
+/// An image that is no file: ckpt-transfer, beside this command, fetches and verifies it and becomes it.
+void fetch_elsewhere(const char* name) {
+  const std::string_view text(name);
+  if (!options::goes_elsewhere(text)) return;
+  fixed_text<4200> path;
+  char link[4096];
+  const auto size = sys::readlinkat(sys::abi::at_fdcwd, "/proc/self/exe", link, sizeof link);
+  std::string_view self(link, size.value_or(0));
+  path.append(self.substr(0, self.rfind('/') + 1)).append("ckpt-transfer");
+  (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &global.signal_mask, nullptr);
+  require(sys::execve(path.c_str(), global.argv, global.envp), "cannot start ckpt-transfer, which fetches it");
 }
 
 /// Reads up to the metadata, checking the header and the bytes of the restarter around it.
@@ -529,6 +542,7 @@ extern "C" [[gnu::visibility("hidden")]] void restart_main(long* stack) {
     if (operand == nullptr) operand = default_operand(invoked_as);
     if (operand == nullptr) usage(2, failure_status);
     global.name.append(operand);
+    fetch_elsewhere(operand);
     open_image(operand);
   }
   read_head();

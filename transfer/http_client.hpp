@@ -17,7 +17,7 @@ struct client_options {
   trust whom;
   std::string token;
   int timeout_ms = 30'000;
-  int retry_ms = 60'000;  // how long it is tried again after the first failure
+  int retry_ms = 10'000;  // how long it is tried again after the first failure
 };
 
 /// Told how many bytes are there, of how many.

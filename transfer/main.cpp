@@ -41,6 +41,7 @@ struct options {
   std::string fallback;
   int status_fd = -1;
   bool quiet = false;
+  bool later = false;  // whoever started it waits only until all has been received
 };
 
 std::string shown(std::string_view name) {
@@ -255,7 +256,12 @@ void send_image(const url& to, const std::string& shown_to, int from, const std:
   if (to.scheme == url::scheme_kind::exec) {
     command sinks(to.name, true);
     pack(from, what, o.compress, [&](bytes piece) {
-      write_all(sinks.end(), piece);
+      try {
+        write_all(sinks.end(), piece);
+      } catch (const transfer_error&) {
+        sinks.finish();  // it has ended, and how says more
+        throw transfer_error("the command has not taken all of it");
+      }
       return true;
     });
     received();
@@ -371,7 +377,7 @@ void tell_agent(const options& o, char letter, const std::string& text = {}) {
       "  --token-file=FILE     what the server wants to see (CKPT_TOKEN_FILE)\n"
       "  --compress=HOW        lz4[:LEVEL] or zstd[:LEVEL] (CKPT_COMPRESS)\n"
       "  --fallback=DIR        put: keep it there when it cannot be sent (CKPT_FALLBACK)\n"
-      "  --retry=SECONDS       how long to try again; default 60 (CKPT_RETRY)\n"
+      "  --retry=SECONDS       how long to try again; default 10 (CKPT_RETRY)\n"
       "  -q, --quiet           no progress bar\n"
       "  -h, --help, -V, --version\n",
       to);
@@ -387,6 +393,7 @@ int serve(int argc, char** argv) {
                                         {"fallback", required_argument, nullptr, 'f'},
                                         {"retry", required_argument, nullptr, 'r'},
                                         {"status-fd", required_argument, nullptr, 's'},
+                                        {"later", no_argument, nullptr, 'l'},
                                         {"quiet", no_argument, nullptr, 'q'},
                                         {"help", no_argument, nullptr, 'h'},
                                         {"version", no_argument, nullptr, 'V'},
@@ -396,6 +403,7 @@ int serve(int argc, char** argv) {
       case 't': o.token_file = optarg; break;
       case 'f': o.fallback = optarg; break;
       case 'q': o.quiet = true; break;
+      case 'l': o.later = true; break;
       case 's': o.status_fd = std::atoi(optarg); break;
       case 'r':
         o.client.retry_ms = milliseconds_of(optarg);
@@ -415,6 +423,7 @@ int serve(int argc, char** argv) {
   if (words.size() != wanted) usage(stderr, usage_failure);
   const std::string& name = what == "put" ? words[2] : words[1];
   if (o.status_fd >= 0) fcntl(o.status_fd, F_SETFD, FD_CLOEXEC);
+  bool all_received = false;
   try {
     o.client.token = token_in(o.token_file);
     const auto u = name_of_image(name);
@@ -422,18 +431,21 @@ int serve(int argc, char** argv) {
     if (what == "put") {
       const int from = open_input(words[1]);
       send_image(u, shown(name), from, words[1] == "-" ? std::string("what comes") : shown(words[1]), o,
-                 [&] { tell_agent(o, 'R'); });
+                 [&] {
+                   all_received = true;
+                   tell_agent(o, 'R');
+                 });
     } else if (what == "get") {
       fetch_to_file(u, words[2], o);
     } else if (!over_net || !(what == "remove" ? transfer::remove(u, o.client) : exists(u, o.client))) {
       return 1;
     }
-    tell_agent(o, 'D');
+    if (!o.later) tell_agent(o, 'D');
     return 0;
   } catch (const transfer_error& error) {
     const std::string line = (what == "put" ? "cannot send the image to " : what == "get" ? "cannot fetch " : "cannot reach ") +
                              shown(name) + ": " + error.what();
-    if (o.status_fd >= 0) tell_agent(o, 'F', line);
+    if (o.status_fd >= 0 && !(o.later && all_received)) tell_agent(o, 'F', line);
     else say(line);
     return own_failure;
   }

@@ -36,6 +36,7 @@ inline result<void> check_name(session& s) {
   if (s.final_name.truncated() || s.final_name.view().size() > longest_path)
     return s.why.refuse("the image's name would have more than 4095 characters with its directory; "
                         "choose a shorter one (-n or CKPT_NAME)");
+  if (options::goes_elsewhere(s.final_name.view())) return {};
   if (options::base_of(s.final_name.view()).size() > options::longest_file_name)
     return s.why.refuse("the image's name ", quoted{options::base_of(s.final_name.view())},
                         " would have more than 255 characters; choose a shorter one (-n or CKPT_NAME)");
@@ -76,9 +77,10 @@ inline result<void> choose_name(session& s, std::string_view given = {}) {
   (void)options::expand_name(pattern, facts, s.final_name);
   s.base_size = s.final_name.view().size();
   // A name for this checkpoint only is whatever it says, unless it belongs to another.
-  if (!told_apart && given.empty()) s.final_name.append(mine.suffix.view());
+  const bool is_command = pattern.starts_with("exec:");
+  if (!told_apart && given.empty() && !is_command) s.final_name.append(mine.suffix.view());
   CKPT_TRY(check_name(s));
-  if (s.program != me.home && !told_apart && given.empty() && !me.child_told) {
+  if (s.program != me.home && !told_apart && given.empty() && !is_command && !me.child_told) {
     me.child_told = true;
     fixed_text<2600> line;
     line.append("process ").append(s.outer_pid.view()).append(" is a child of the one that owns ");

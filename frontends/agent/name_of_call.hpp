@@ -28,7 +28,8 @@ class name_of_call {
       return why.refuse("the name ", quoted{given.substr(0, 200)}, " ", reason.view());
     given = options::without_scheme(given);
     to.clear();
-    if (!given.starts_with('/')) options::append_literally(to, start_.view());
+    if (!given.starts_with('/') && !options::goes_elsewhere(given))
+      options::append_literally(to, start_.view());
     to.append(given);
     return check(to, why);
   }
@@ -43,7 +44,7 @@ class name_of_call {
     }
     given = options::without_scheme(given);
     to.clear();
-    if (!given.starts_with('/')) to.append(start_.view());
+    if (!given.starts_with('/') && !options::goes_elsewhere(given)) to.append(start_.view());
     to.append(given);
     return check(to, why);
   }

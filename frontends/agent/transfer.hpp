@@ -20,13 +20,16 @@ class transfer {
  public:
   /// `room` is for the environment that ckpt-transfer gets.
   // Context: helper, all threads frozen
-  result<void> start(fixed_text<4200>& name, bool to_standard_error, mutable_bytes room, report& why) {
+  result<void> start(session& s, bool to_standard_error, mutable_bytes room) {
+    auto& why = s.why;
     int image[2];
     int status[2];
     const auto made = [&]() -> result<void> {
       CKPT_TRY(sys::pipe2(image, sys::abi::o_cloexec));
       image_ = sys::unique_fd(image[1]);
       read_ = sys::unique_fd(image[0]);
+      // A reader that waits may not hold the helper: it looks after the program meanwhile.
+      CKPT_TRY(sys::fcntl(image_.get(), sys::abi::f_setfl, sys::abi::o_nonblock));
       CKPT_TRY(sys::pipe2(status, sys::abi::o_cloexec));
       status_ = sys::unique_fd(status[0]);
       said_ = sys::unique_fd(status[1]);
@@ -39,7 +42,8 @@ class transfer {
     if (!made.ok()) return why.explain(made.error(), "cannot make a pipe for ckpt-transfer");
     const auto& configured = state_of_agent.config.transfer;
     path_.append(configured.empty() ? default_path : configured.view());
-    name_ = name.c_str();
+    name_ = s.final_name.c_str();
+    may_lag_ = s.may_lag;
     to_standard_error_ = to_standard_error;
     environment_ = filtered_environment(room);
     if (environment_ == nullptr) return why.refuse("the program's environment is too large for ckpt-transfer");
@@ -58,6 +62,7 @@ class transfer {
                        ", which carries images to such names (CKPT_TRANSFER says where it is)");
   }
 
+  void was_reaped() { child_ = 0; }
   [[nodiscard]] bool started() const { return image_.get() >= 0; }
   [[nodiscard]] int child() const { return child_; }
   [[nodiscard]] int highest_descriptor() const {
@@ -68,7 +73,8 @@ class transfer {
   }
   int release_image() { return image_.release(); }
 
-  /// Waits until the image is where its name says; `watch` says whether to go on waiting.
+  /// Waits until the image is where its name says, or, if it may lag, until ckpt-transfer has all of it;
+  /// `watch` says whether to go on waiting.
   // Context: helper
   template <class Watch>
   result<void> wait_for_end(report& why, Watch&& watch) {
@@ -85,7 +91,10 @@ class transfer {
       if (!got.ok() && got.error() == errc::interrupted) continue;
       if (!got.ok() || *got == 0) break;
       for (const char c : std::string_view(piece, *got)) {
-        if (text.empty() && c == transfer_word::received) continue;
+        if (text.empty() && c == transfer_word::received) {
+          if (may_lag_) return let_go();
+          continue;
+        }
         text.append(c);
       }
     }
@@ -96,12 +105,26 @@ class transfer {
     return why.refuse("ckpt-transfer has died (out of memory, or killed)");
   }
   // Context: helper
+  void give_up() {
+    image_.reset();
+    reap();
+  }
+  // Context: helper
   void reap() {
     if (child_ > 0) (void)sys::wait4(child_, nullptr, sys::abi::w_all);
     child_ = 0;
   }
 
  private:
+  /// It says itself what comes of it; and the next image waits, so that none overtakes another.
+  result<void> let_go() {
+    auto& mine = state_of_agent.naming;
+    const auto seen = image::look_at_process(child_);
+    mine.carrier = child_;
+    mine.carrier_start = seen.ok() ? seen->start : 0;
+    child_ = 0;
+    return {};
+  }
   static constexpr int lowest_own = 8;
   static constexpr std::string_view default_path = "/usr/local/bin/ckpt-transfer";
 
@@ -136,7 +159,16 @@ class transfer {
     const auto none = sys::openat(sys::abi::at_fdcwd, "/dev/null", read_write, 0);
     if (!none.ok()) fail(none.error());
     (void)sys::dup3(*none, 1, 0);
-    if (!me.to_standard_error_) (void)sys::dup3(*none, 2, 0);
+    if (!me.to_standard_error_) {
+      const auto log = state_of_agent.config.log.view();
+      const auto there =
+          log.empty() ? result<int>(errc::no_entry)
+                      : sys::openat(sys::abi::at_fdcwd, state_of_agent.config.log.c_str(),
+                                    sys::abi::o_wronly | sys::abi::o_creat | sys::abi::o_append |
+                                        sys::abi::o_noctty | sys::abi::o_nofollow | sys::abi::o_nonblock,
+                                    0600);
+      (void)sys::dup3(there.value_or(*none), 2, 0);
+    }
     (void)sys::close_range(status_descriptor + 1, ~u32{0});
     // What the program ignores or blocks is its own affair.
     sys::abi::kernel_sigaction standard{};
@@ -146,10 +178,11 @@ class transfer {
     (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &no_signal, nullptr);
     fixed_text<80> compress;
     compress.append("--compress=").append(state_of_agent.config.compress.view());
-    const char* argv[8];
+    const char* argv[9];
     int n = 0;
     argv[n++] = "ckpt-transfer";
     argv[n++] = "--status-fd=3";
+    if (me.may_lag_) argv[n++] = "--later";
     if (state_of_agent.config.quiet) argv[n++] = "--quiet";
     if (!state_of_agent.config.compress.empty()) argv[n++] = compress.c_str();
     argv[n++] = "put";
@@ -165,10 +198,22 @@ class transfer {
   int child_ = 0;
   errc failure_ = errc::none;
   bool to_standard_error_ = false;
+  bool may_lag_ = false;
   const char* name_ = nullptr;
   const char* const* environment_ = nullptr;
   fixed_text<name_capacity> path_;
 };
+
+/// Whether the ckpt-transfer that was let go is still on its way.
+// Context: signal handler, on the agent's stack
+inline bool carrier_is_under_way() {
+  auto& mine = state_of_agent.naming;
+  if (mine.carrier == 0) return false;
+  const auto seen = image::look_at_process(mine.carrier);
+  if (seen.ok() && seen->lives && seen->start == mine.carrier_start) return true;
+  mine.carrier = 0;
+  return false;
+}
 
 /// Writes to files, and to a pipe whose reader may be slow or gone: `alive` says whether anybody still
 /// wants the image.
@@ -180,19 +225,22 @@ struct patient_gather : sys::linux_files {
   // Context: helper
   result<u64> write(int fd, const void* from, u64 n) {
     CKPT_TRY(ready(fd));
-    return sys::write(fd, from, n);
+    return waiting(sys::write(fd, from, n));
   }
   result<u64> writev(int fd, const sys::abi::iovec* pieces, int n) {
     CKPT_TRY(ready(fd));
-    return sys::checked<u64>(sys::invoke(__NR_writev, fd, pieces, n));
+    return waiting(sys::checked<u64>(sys::invoke(__NR_writev, fd, pieces, n)));
   }
 
  private:
-  /// A pipe that can take something takes at least a page; more than that may wait for the reader.
+  static result<u64> waiting(result<u64> r) {
+    if (!r.ok() && r.error() == errc::again) return errc::interrupted;
+    return r;
+  }
+  /// Until it takes something.
   result<void> ready(int fd) {
     while (is_pipe) {
-      constexpr short may_write = 4;
-      sys::abi::pollfd p{fd, may_write, 0};
+      sys::abi::pollfd p{fd, sys::abi::poll_out, 0};
       const auto n = sys::poll(&p, 1, 10);
       if (n.ok() && *n > 0) break;
       if (!alive()) return errc::gone;

@@ -12,10 +12,9 @@ void print_help(std::FILE* to) {
       "       ckpt [-n NAME] -p PID --now\n"
       "Runs PROGRAM so that a signal freezes it into one executable file; running that\n"
       "file lets it go on. Options end at the first word that is not one.\n\n");
-  options::append_help(text, options::command);
+  options::append_help<options::command>(text);
   text.append(
-      "\nVariables and more: ckpt(1). Exit status: the program's; 125 when ckpt cannot\n"
-      "do its work, 126 and 127 as in a shell.\n");
+      "\nVariables, exit status and more: ckpt(1).\n");
   std::fwrite(text.c_str(), 1, text.view().size(), to);
 }
 

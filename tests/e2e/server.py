@@ -33,7 +33,7 @@ def same(got, wanted, what):
 
 class Tests:
     def __init__(self, given):
-        self.bin = given.bin
+        self.bin = os.path.abspath(given.bin)
         self.full = given.full
         self.random = random.Random(given.seed)
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ckptsrv-"))

@@ -19,18 +19,18 @@ void append_form(Text& out, const option& o) {
   if (!o.argument.empty()) out.append(' ').append(o.argument);
 }
 
-/// Every option that `reader` takes; --help and --version share the last line.
+/// Every option that the reader takes; --help and --version share the last line.
 // Context: any, no libc
-template <std::size_t Capacity>
-void append_help(fixed_text<Capacity>& out, options::reader reader) {
+template <options::reader Reader, std::size_t Capacity>
+void append_help(fixed_text<Capacity>& out) {
   std::size_t line = 0;
   const auto pad_to = [&](std::size_t column) {
     do out.append(' ');
     while (out.view().size() - line < column);
   };
   bool last = false;
-  for (const auto& o : table) {
-    if ((o.readers & reader) == 0 || o.long_name.empty()) continue;
+  for (const auto& o : rows_for<Reader>) {
+    if (o.long_name.empty()) continue;
     const bool about = o.id == id::help || o.id == id::version;
     if (about && last) {
       out.append("; ");

@@ -22,6 +22,12 @@ enum class id : u8 {
   log,
   seccomp,
   ignore_fd,
+  compress,
+  transfer,
+  ca,
+  token_file,
+  fallback,
+  retry,
   pid,
   now,
   remove,
@@ -81,6 +87,25 @@ inline constexpr option table[] = {
      "descriptors that do not stop a checkpoint and are closed after a restart: numbers, and socket "
      "or all for those that cannot be saved; several with commas, or repeated",
      "N|socket|all: close it at a restart", "socket all"},
+    {id::compress, "compress", 0, "HOW", "CKPT_COMPRESS", command | agent,
+     "compress an image that goes elsewhere than to a file: lz4 or zstd, with :LEVEL behind it",
+     "lz4|zstd[:LEVEL]: pack it on its way", "lz4 zstd"},
+    {id::transfer, "", 0, "FILE", "CKPT_TRANSFER", agent,
+     "the ckpt-transfer that carries images to cssrv://, cssrvs:// and exec: names (default: the one "
+     "beside the ckpt command, or in /usr/local/bin)",
+     "the program that carries images"},
+    {id::ca, "", 0, "FILE", "CKPT_CA", agent,
+     "certificates that cssrvs:// trusts (default: what the system trusts)",
+     "certificates to trust"},
+    {id::token_file, "", 0, "FILE", "CKPT_TOKEN_FILE", agent,
+     "the token that a server wants to see, in a file that only its owner can read",
+     "the token for a server"},
+    {id::fallback, "", 0, "DIR", "CKPT_FALLBACK", agent,
+     "where an image is kept that cannot be sent to its server",
+     "where an image stays that cannot be sent"},
+    {id::retry, "", 0, "SECONDS", "CKPT_RETRY", agent,
+     "how long a server that does not answer is tried again (default: 10)",
+     "how long a server is tried again"},
     {id::verbose, "verbose", 'v', "", "CKPT_VERBOSE", command | agent | restart,
      "say what is done",
      "say what is done"},
@@ -117,6 +142,25 @@ inline constexpr option table[] = {
     {id::help, "help", 'h', "", "", command | restart, "show this help", "this text"},
     {id::version, "version", 'V', "", "", command | restart, "show the version", "the version"},
 };
+
+/// The rows that a reader takes. The restarter holds them and no other: it must be small.
+template <u8 Readers>
+inline constexpr auto rows_for = [] {
+  constexpr auto count = [] {
+    std::size_t n = 0;
+    for (const auto& o : table) n += (o.readers & Readers) != 0 ? 1 : 0;
+    return n;
+  }();
+  struct {
+    option rows[count];
+    [[nodiscard]] constexpr const option* begin() const { return rows; }
+    [[nodiscard]] constexpr const option* end() const { return rows + count; }
+  } found{};
+  std::size_t n = 0;
+  for (const auto& o : table)
+    if ((o.readers & Readers) != 0) found.rows[n++] = o;
+  return found;
+}();
 
 /// 1, yes, true, on and 0, no, false, off, in any case.
 [[nodiscard]] constexpr result<bool> parse_switch(std::string_view text) {
