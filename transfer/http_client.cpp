@@ -117,6 +117,8 @@ class exchange {
     const auto room = buffer_.prepare(std::min<std::size_t>(piece_size, buffer_.max_size() - buffer_.size()));
     const std::size_t n = connection_.receive({static_cast<std::byte*>(room.data()), room.size()});
     if (n == 0) {
+      // The parser takes the end before the first byte for a whole message, with status 200.
+      if (!parser_.is_header_done()) throw transfer_error("the connection was cut", true);
       parser_.put_eof(error);
       if (error || !parser_.is_done()) throw transfer_error("the connection was cut", true);
     }

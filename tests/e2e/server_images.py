@@ -77,7 +77,10 @@ class Program:
         self.gate.unlink()
 
     def end(self):
-        return self.process.wait(PATIENCE)
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"the program does not end; it says {self.said()!r}") from None
 
     def numbers(self):
         return self.out.read_text().split()
@@ -322,7 +325,7 @@ class Tests:
         """The server is killed and started again at random moments: the client goes on, or says that it
         could not, and every image that was acknowledged restarts."""
         s = self.server()
-        count = 200 if self.full else 6
+        count = 200 if self.full else 3
         programs = []
         for n in range(count):
             programs.append(Program(self, "-n", f"cssrv://127.0.0.1:{s.port}/k{n}", CKPT_RETRY="60"))
@@ -331,7 +334,7 @@ class Tests:
         for p in programs:
             p.ask()
         lost = set()
-        for _ in range(20 if self.full else 4):
+        for _ in range(20 if self.full else 2):
             time.sleep(self.random.uniform(0, 0.3))
             s.kill()
             if self.full and self.random.random() < 0.5:   # a program dies as well
