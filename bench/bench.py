@@ -3,6 +3,7 @@
 """Measures what ckpt claims, against what the machine can do in the same run.
 
     bench.py [--prefix DIR] [--programs DIR] [--sizes 16M,256M,1G,4G] [--threads 1,32,256,1000]
+             [--standstill 1,256]
              [--where DIR]... [--write FILE]
 
 Prints a table as text; --write puts the same as Markdown into FILE (docs/FIGURES.md). Every figure
@@ -258,6 +259,45 @@ class Bench:
             raise Broken(f"{count} threads: this machine is too busy")
         return {name: median(values) / 1e6 for name, values in took.items()}
 
+    def standstill(self, count, directory, repeat):
+        """Milliseconds in which no thread of a program runs that others do something to, the longest at
+        a stretch. In turns on one program, started bare."""
+        ckpt = [self.ckpt, "-p"]
+        ways = {"hold": lambda pid: [self.programs / "hold", pid],
+                "inject": lambda pid: [*ckpt, pid, "-n", "standstill.ckpt"],
+                "again": lambda pid: [*ckpt, pid, "-c"],
+                "remove": lambda pid: [*ckpt, pid, "--remove"]}
+        if shutil.which("gdb"):
+            ways["gdb"] = lambda pid: ["gdb", "-nx", "-q", "-batch", "-p", pid]
+        took = {name: [] for name in ways}
+        program = Running([self.programs / "threads", count, "idle"], directory)
+        program.line(program.out)
+
+        def report():
+            os.kill(program.pid, signal.SIGUSR1)
+            began, ended = (int(word) for word in program.line(program.out)[0].split())
+            return began, ended
+
+        try:
+            for _ in range(repeat):
+                for name, words in ways.items():
+                    time.sleep(0.02)
+                    report()    # what was before does not count
+                    begin = now()
+                    done = subprocess.run([str(word) for word in words(program.pid)], cwd=directory,
+                                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+                    end = now()
+                    if done.returncode != 0:
+                        raise Broken(f"{name}: status {done.returncode}: {done.stderr}")
+                    time.sleep(0.01)    # until whoever watches has looked again
+                    stopped, again = report()
+                    if begin < again and stopped < end:
+                        took[name].append(again - stopped)
+        finally:
+            program.kill()
+            program.wait()
+        return {name: median(values) / 1e6 for name, values in took.items() if values}
+
     # --- size --------------------------------------------------------------------------------
 
     def size(self, argv, directory):
@@ -442,6 +482,17 @@ def run(options, report):
         report.table(["threads", "signal to all frozen", "pause (with -c)", "restart",
                       f"frozen / {first}", f"pause / {first}", f"restart / {first}"], rows)
 
+        rows = []
+        for count in options.standstill:
+            print(f"… {count} threads, standing still", file=sys.stderr)
+            t = bench.standstill(count, places[-1][1], 5 * options.repeat)
+            shown = {name: f"{value:.2f} ms" for name, value in t.items()}
+            rows.append([str(count), *(shown.get(name, "not installed") for name in
+                                       ("hold", "inject", "again", "remove", "gdb"))])
+        report.text("### Standing still while ckpt -p comes")
+        report.table(["threads", "stopped and let go", "ckpt -p", "ckpt -p again", "ckpt -p --remove",
+                      "gdb attached and detached"], rows)
+
         print("… starting", file=sys.stderr)
         t = bench.start_up(places[0][1], options.loops)
         report.text("### Start")
@@ -478,6 +529,9 @@ def main():
                       type=lambda text: [parse_size(word) for word in text.split(",")])
     made.add_argument("--threads", default="1,32,256,1000",
                       type=lambda text: [int(word) for word in text.split(",")])
+    made.add_argument("--standstill", default="1,256",
+                      type=lambda text: [int(word) for word in text.split(",")],
+                      help="with how many threads ckpt -p is measured")
     made.add_argument("--where", action="append", help="a directory on the file system to use")
     made.add_argument("--repeat", type=int, default=5)
     made.add_argument("--small-repeat", type=int, default=25)

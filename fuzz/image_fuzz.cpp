@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "../tests/support/image_repair.hpp"
-#include "ckpt/image/metadata_view.hpp"
+#include "ckpt/image/agent_place.hpp"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max);
 
@@ -110,6 +110,19 @@ void check_objects(bytes metadata) {
     require(s.object <= objects);
     if (s.object != 0) require(s.file_offset + s.length >= s.length);
   });
+}
+
+/// Where the restarter would jump.
+void check_agent(const format::file_header& h, bytes metadata) {
+  report why;
+  if (!image::check_agent(h, metadata, why).ok()) return;
+  bool runs = false;
+  image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
+    runs = runs || (s.address <= h.agent_entry && h.agent_entry < s.address + s.length &&
+                    s.protection.has(state::protection::execute) &&
+                    s.kind != state::segment_kind::shared);
+  });
+  require(runs);
 }
 
 void check_rest(bytes metadata) {
@@ -414,6 +427,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_files(copy);
   check_objects(copy);
   check_rest(copy);
+  check_agent(h, copy);
 
   require(test::piece(whole, h.table_offset + h.table_size, sizeof(format::trailer)).has_value());
   const auto t = test::load<format::trailer>(whole, h.table_offset + h.table_size);

@@ -6,7 +6,7 @@
 
 #include "channel.hpp"
 #include "ckpt/image/metadata_view.hpp"
-#include "ckpt/state/credentials.hpp"
+#include "ckpt/state/caller.hpp"
 #include "guardian.hpp"
 #include "stand_in.hpp"
 
@@ -26,30 +26,10 @@ inline bool parse_identity(std::string_view text, identity_wish& wish) {
   return true;
 }
 
-/// Whoever restarts.
-struct caller {
-  u32 uid = 0, gid = 0;
-  u64 permitted = 0, effective = 0;
-  bool other_groups = false;
-
-  static caller now() {
-    caller c;
-    c.uid = sys::geteuid(), c.gid = sys::getegid();
-    const auto sets = state::own_capabilities();
-    c.permitted = sets.permitted, c.effective = sets.effective;
-    u32 groups[64];
-    const auto count = sys::getgroups(64, groups);
-    c.other_groups = !count.ok();
-    for (u32 i = 0; i < count.value_or(0); ++i) c.other_groups |= groups[i] != c.gid;
-    return c;
-  }
-  [[nodiscard]] bool can(int capability) const { return (effective >> capability & 1) != 0; }
-};
-
 class identity {
  public:
   identity(identity_wish wish, bytes metadata)
-      : wish_(wish), metadata_(metadata), caller_(caller::now()) {
+      : wish_(wish), metadata_(metadata), caller_(state::caller::now()) {
     const auto process = image::first<state::process>(metadata);
     const auto host = image::first<state::host>(metadata);
     birth_.number = process.pid;
@@ -87,10 +67,8 @@ class identity {
     if (admin || caller_.can(sys::abi::cap_checkpoint_restore)) {
       if (threads_are_free() && attempt(keep)) return {};
       if (admin && attempt(pid_namespace)) return {};
-    } else if (caller_.permitted != 0) {
-      note("a namespace would take capabilities away");
-    } else if (caller_.other_groups) {
-      note("supplementary groups have no name in a namespace");
+    } else if (const auto reason = caller_.why_no_namespace(); !reason.empty()) {
+      note(reason);
     } else if (attempt(user_namespace)) {
       return {};
     }
@@ -229,7 +207,7 @@ class identity {
 
   identity_wish wish_;
   bytes metadata_;
-  caller caller_;
+  state::caller caller_;
   birth birth_;
   fixed_text<200> reason_;
   fixed_text<400> line_;

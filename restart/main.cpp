@@ -9,6 +9,7 @@
 // hand-over nothing outside this process has changed.
 
 #include "address_space.hpp"
+#include "ckpt/image/agent_place.hpp"
 #include "ckpt/image/handover.hpp"
 #include "ckpt/image/window.hpp"
 #include "ckpt/options/help.hpp"
@@ -84,6 +85,15 @@ void require(const result<void>& outcome, std::string_view what) {
   sys::exit_group(status);
 }
 
+/// Whether the kernel gave this process rights that whoever started it has not: an image with the
+/// set-user-ID bit would run whatever is in it with them.
+bool is_privileged(char** envp) {
+  while (*envp != nullptr) ++envp;
+  for (auto* a = reinterpret_cast<const u64*>(envp + 1); a[0] != sys::abi::at_null; a += 2)
+    if (a[0] == sys::abi::at_secure) return a[1] != 0;
+  return false;
+}
+
 /// False for a value that means nothing.
 bool set_option(options::id id, std::string_view value) {
   switch (id) {
@@ -107,7 +117,7 @@ bool set_option(options::id id, std::string_view value) {
 void read_environment(char** envp) {
   for (; *envp != nullptr; ++envp) {
     const std::string_view entry(*envp);
-    for (const auto& o : options::rows_for<options::restart>) {
+    for (const auto& o : options::rows_of<options::restart>) {
       if (o.variable.empty()) continue;
       if (!entry.starts_with(o.variable) || entry.size() <= o.variable.size() ||
           entry[o.variable.size()] != '=')
@@ -139,7 +149,7 @@ const char* read_arguments(char** argv) {
       continue;
     }
     bool known = false;
-    for (const auto& o : options::rows_for<options::restart>) {
+    for (const auto& o : options::rows_of<options::restart>) {
       const bool short_form = word.size() == 2 && o.short_name != 0 && word[1] == o.short_name;
       bool long_form = word.starts_with("--") && word.substr(2).starts_with(o.long_name) &&
                        !o.long_name.empty();
@@ -285,9 +295,14 @@ void hold_signals(bytes metadata) {
 
 /// From here on this may be another process, with the program's number.
 void take_identity(bytes metadata) {
-  const auto started_as = image::own_identity();
+  const auto self = image::own_identity();
+  if (!self.ok()) {
+    (void)global.why.explain(self.error(), "cannot read in /proc who this process is");
+    fail();
+  }
+  const auto& started_as = *self;
   const auto writer = image::writer_of(global.header);
-  if (!image::may_live(writer, started_as)) global.handover.gone = writer;
+  if (!image::may_live(writer, started_as).value_or(true)) global.handover.gone = writer;
   identity who(global.identity, metadata);
   if (!who.take(global.why).ok()) fail();
   if (global.verbose) say(who.line());
@@ -384,20 +399,8 @@ u64 contents_size(bytes metadata) {
   return total;
 }
 
-/// The agent's entry and stack lie in memory of the program that may be run and written.
-void check_agent(bytes metadata) {
-  bool entry = false;
-  bool stack = false;
-  image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
-    if (s.kind == state::segment_kind::shared) return;  // not there until the agent maps it
-    const range where{s.address, s.address + s.length};
-    if (where.contains(global.header.agent_entry))
-      entry = s.protection.has(state::protection::execute);
-    if (where.contains(global.header.agent_stack - 8))
-      stack = s.protection.has(state::protection::write);
-  });
-  if (entry && stack) return;
-  (void)global.why.refuse("has no agent to go on with");
+[[noreturn]] void too_little_room() {
+  (void)global.why.refuse("leaves too little room for this ckpt-restart (run the image itself)");
   fail();
 }
 
@@ -405,6 +408,7 @@ void check_agent(bytes metadata) {
 void restart_in_window(void*) {
   auto& header = global.header;
   const image::window_layout window = image::window_layout::of(header, restarter_size());
+  if (window.vdso.end > window.whole.end) too_little_room();
   const auto reserve = [&](range r) {
     if (r.empty()) return;
     const auto at = sys::mmap(r.begin, r.length(), sys::abi::prot_read | sys::abi::prot_write,
@@ -422,7 +426,7 @@ void restart_in_window(void*) {
   if (!image::validate_metadata(header, metadata, global.why).ok()) fail();
   if (!state::check_cpu(image::first<state::cpu>(metadata), state::this_cpu(), global.why).ok())
     fail();
-  check_agent(metadata);
+  if (!image::check_agent(header, metadata, global.why).ok()) fail();
   hold_signals(metadata);
   require(global.stream.expect_zeros_to(header.data_offset), "damaged between metadata and data");
   match_layout(metadata);
@@ -499,10 +503,7 @@ u64 move_to_window() {
   const u64 there = global.header.window_address;
   const u64 size = restarter_size();
   if (here == there) return 0;
-  if (size > global.header.window_size) {
-    (void)global.why.refuse("leaves too little room for this ckpt-restart (run the image itself)");
-    fail();
-  }
+  if (size > global.header.window_size) too_little_room();
   const auto at = sys::mmap(there, size, sys::abi::prot_read | sys::abi::prot_write,
                             sys::abi::map_private | sys::abi::map_anonymous |
                                 sys::abi::map_fixed_noreplace,
@@ -533,6 +534,11 @@ extern "C" [[gnu::visibility("hidden")]] void restart_main(long* stack) {
   global.envp = envp;
   global.is_image = is_head_of_image();
   const std::string_view invoked_as = argc > 0 ? argv[0] : "ckpt-restart";
+  if (is_privileged(envp)) {
+    global.name.append(invoked_as);
+    (void)global.why.refuse("is set-user-ID, set-group-ID or has capabilities; run a copy without");
+    fail();
+  }
   const char* operand = read_arguments(argc > 0 ? argv + 1 : argv);
   read_environment(envp);
   if (global.is_image) {

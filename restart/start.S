@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// Entry of the restarter and its two changes of stack. Everything is relative to rip: the same
+// Where the restarter begins once first_stage.S has let it, and its two changes of stack. Everything is relative to rip: the same
 // bytes run where the kernel put them and, copied, in the window of an image.
 
     .text
-    .globl _start
-    .hidden _start
-    .type _start, @function
-_start:
+    .globl restart_entry
+    .hidden restart_entry
+    .type restart_entry, @function
+restart_entry:
     xor %ebp, %ebp
     mov %rsp, %rdi              // argc, argv, envp, auxv (psABI 3.4.1)
     and $-16, %rsp

@@ -29,7 +29,8 @@ class byte_source {
 
 class file_source final : public byte_source {
  public:
-  /// Throws image_error for what is not a readable regular file.
+  /// "-" is standard input, which may be a pipe. Throws image_error for what is not a readable
+  /// regular file otherwise.
   explicit file_source(const std::string& path);
 
   [[nodiscard]] u64 size() const override { return size_; }

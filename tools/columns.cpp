@@ -25,6 +25,7 @@ columns::columns(std::vector<std::string> titles) {
     if (right_.back()) title.erase(0, 1);
   }
   rows_.push_back(std::move(titles));
+  tints_.emplace_back(tint::title);
 }
 
 void columns::print(std::ostream& out) const {
@@ -32,7 +33,8 @@ void columns::print(std::ostream& out) const {
   for (std::size_t c = 0; c < right_.size(); ++c)
     widths.push_back(
         ranges::max(rows_ | ranges::views::transform([&](const auto& r) { return width(r[c]); })));
-  for (const auto& row : rows_) {
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    const auto& row = rows_[r];
     std::string line = " ";
     for (std::size_t c = 0; c < row.size(); ++c) {
       const std::string room(widths[c] - width(row[c]), ' ');
@@ -40,8 +42,11 @@ void columns::print(std::ostream& out) const {
       line += right_[c] ? room + row[c] : row[c] + room;
       line += ' ';
     }
-    line.erase(line.find_last_not_of(' ') + 1);
-    out << line << '\n';
+    const auto trail = trails_.find(r);
+    if (trail == trails_.end()) line.erase(line.find_last_not_of(' ') + 1);
+    out << (tints_[r] ? painted(out, *tints_[r], line) : line);
+    if (trail != trails_.end()) out << ' ' << trail->second;
+    out << '\n';
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "commands.hpp"
 #include "image_error.hpp"
+#include "json_stream.hpp"
 #include "printable.hpp"
 #include "program_memory.hpp"
 
@@ -40,6 +41,25 @@ std::string range_text(u64 address, u64 length) {
   return address_text(address) + "-" + address_text(address + length);
 }
 
+/// What there is of it; throws when that is nothing, or less than was named.
+u64 length_of(const program_memory& memory, const dump_range& what) {
+  const range run = memory.run_from(what.address);
+  if (run.empty()) {
+    if (memory.find(what.address) != nullptr)
+      throw image_error("address " + address_text(what.address) +
+                        " is the kernel's data page, which no image holds");
+    throw image_error("address " + address_text(what.address) + " is not mapped");
+  }
+  u64 length = what.length;
+  if (length > run.length()) {
+    if (what.length_given)
+      throw image_error("addresses " + range_text(what.address, length) +
+                        " are not all mapped, only up to " + address_text(run.end));
+    length = run.length();
+  }
+  return length;
+}
+
 }  // namespace
 
 result<dump_range> parse_dump_range(std::string_view text) {
@@ -55,20 +75,7 @@ result<dump_range> parse_dump_range(std::string_view text) {
 
 void dump(image_file& image, const dump_range& what, std::ostream& out) {
   program_memory memory(image);
-  const range run = memory.run_from(what.address);
-  if (run.empty()) {
-    if (memory.find(what.address) != nullptr)
-      throw image_error("address " + address_text(what.address) +
-                        " is the kernel's data page, which no image holds");
-    throw image_error("address " + address_text(what.address) + " is not mapped");
-  }
-  u64 length = what.length;
-  if (length > run.length()) {
-    if (what.length_given)
-      throw image_error("addresses " + range_text(what.address, length) +
-                        " are not all mapped, only up to " + address_text(run.end));
-    length = run.length();
-  }
+  const u64 length = length_of(memory, what);
 
   // As hexdump does: a line like the one before is not repeated, one star stands for all of them.
   std::array<std::byte, 64 * 1024> buffer;
@@ -91,6 +98,26 @@ void dump(image_file& image, const dump_range& what, std::ostream& out) {
     done += piece.size();
   }
   out << address_text(what.address + length) << '\n';
+}
+
+void dump_json(image_file& image, const dump_range& what, const request& asked,
+               std::ostream& out) {
+  program_memory memory(image);
+  const u64 length = length_of(memory, what);
+  json_stream to(out);
+  begin_document(to, asked);
+  to.member("address", hex_number(what.address));
+  to.member("length", length);
+  auto& digits = to.raw_string("bytes");
+  std::array<std::byte, 64 * 1024> buffer;
+  for (u64 done = 0; done < length;) {
+    const auto piece = std::span(buffer).first(std::min<u64>(buffer.size(), length - done));
+    memory.read(what.address + done, piece);
+    digits << hex_digits(piece);
+    done += piece.size();
+  }
+  to.end_raw_string();
+  to.end_object();
 }
 
 }  // namespace ckpt::tools

@@ -71,11 +71,16 @@ void manual_variables(std::ostream& out, u8 readers) {
 }
 
 void manual_readckpt(std::ostream& out) {
-  for (const auto& c : readckpt_commands)
+  for (const auto& c : readckpt_commands) {
     out << "*readckpt " << c.name << "* _" << quote_for_scdoc(c.operands) << "_\n\t"
-        << sentence(c.meaning) << "\n\n";
-  for (const auto& o : readckpt_options)
-    out << "*--" << o.name << "*\n\t" << sentence(o.meaning) << "\n\n";
+        << sentence(c.meaning);
+    if (!c.more.empty()) out << ' ' << c.more << '.';
+    out << "\n\n";
+  }
+  for (const auto& o : readckpt_options) {
+    if (o.code == 'o') out << "*-o* _" << o.argument << "_, ";
+    out << '*' << quote_for_scdoc(option_form(o)) << "*\n\t" << sentence(o.meaning) << "\n\n";
+  }
 }
 
 /// What include/ckpt.h says of a function, in the comment before its declaration: the prototype in
@@ -268,19 +273,35 @@ std::string value_of(const words& mark, const std::string& directory) {
   else if (is("readckpt-words", 0)) {
     for (const auto& c : readckpt_commands) out << ' ' << c.name;
     for (const auto& o : readckpt_options) out << " --" << o.name;
+  } else if (is("bash-readckpt-choices", 0)) {
+    for (const auto& o : readckpt_options)
+      if (!o.choices.empty()) out << "    --" << o.name << ") echo '" << o.choices << "' ;;\n";
   } else if (is("zsh-readckpt", 0)) {
     for (const auto& c : readckpt_commands)
       out << "        '" << c.name << ':' << quoted_for_shell(c.meaning, ":") << "'\n";
   } else if (is("zsh-readckpt-options", 0)) {
-    for (const auto& o : readckpt_options)
-      out << "      '--" << o.name << '[' << quoted_for_shell(o.meaning, "[]:") << "]' \\\n";
+    for (const auto& o : readckpt_options) {
+      out << "      '--" << o.name;
+      if (!o.argument.empty()) out << (o.argument.starts_with('[') ? "=-" : "=");
+      out << '[' << quoted_for_shell(o.meaning, "[]:") << ']';
+      if (!o.choices.empty())
+        out << ":choice:(" << o.choices << ')';
+      else if (!o.argument.empty())
+        out << ":file:_files";
+      out << "' \\\n";
+    }
   } else if (is("fish-readckpt", 0)) {
     for (const auto& c : readckpt_commands)
       out << "complete -c readckpt -n __fish_use_subcommand -a " << c.name << " -d '"
           << quoted_for_shell(c.meaning) << "'\n";
-    for (const auto& o : readckpt_options)
-      out << "complete -c readckpt -l " << o.name << " -d '" << quoted_for_shell(o.meaning)
-          << "'\n";
+    for (const auto& o : readckpt_options) {
+      out << "complete -c readckpt -l " << o.name;
+      if (!o.choices.empty())
+        out << " -x -a '" << o.choices << '\'';
+      else if (!o.argument.empty())
+        out << " -rF";
+      out << " -d '" << quoted_for_shell(o.meaning) << "'\n";
+    }
   } else if (is("version", 0))
     out << CKPT_VERSION;
   else

@@ -3,8 +3,10 @@
 // Prints docs/FORMAT.md. The tables come from the descriptions that stand beside the structures
 // and from the walk over their fields, so the document cannot differ from the code; a test holds
 // the committed file against this program's output.
+#include <cstdio>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "ckpt/image/all_records.hpp"
 #include "ckpt/format/header.hpp"
@@ -114,8 +116,22 @@ An image is one file that holds a frozen program: its memory, its threads, its d
 else a restart needs. It is also an executable: its first pages are an ELF program, the restarter,
 which puts everything back. Whoever only wants to read an image never runs or maps any of it.
 
+This document is enough to write a reader: tests/format/ckpt_image.py takes its tables and rules from
+here and from nowhere else, and a test holds it against readckpt and the restarter.
+
 Multi-byte numbers are little endian, whatever the machine. Structures have no padding; every field
-lies at the offset its table gives. Sizes are in bytes. Pages have 4096 bytes.
+lies at the offset its table gives. Sizes are in bytes. Pages have 4096 bytes. Sums of offsets,
+addresses and sizes are those of numbers without bound: one that needs more than 64 bits is refused.
+
+| type | bytes | legal |
+|---|---|---|
+| le u16, le u32, le u64 | an unsigned number, its lowest byte first | every value |
+| le i32, le i64 | a signed one, two's complement | every value |
+| … enum | a number that has a name below the table | a named value; of `type` and `machine` every value |
+| … flags | a number whose bits have names below the table | no bit without a name |
+| text[N] | at most N bytes of text; one that fills the field has no end mark | behind the first zero only zeros |
+| blob[N] | N bytes as they are | every value |
+| reserved[N] | nothing, in this version | zeros |
 
 ## Layout
 ```
@@ -133,55 +149,134 @@ there is room; the data is a whole number of pages, the table follows it without
 before the data is known before the first byte is written, and what is known only afterwards comes
 last: an image can be written to a pipe and read from one.
 
-## What a reader refuses, and what it skips
-A reader refuses
-- another `signature`, another `major` version, an ELF machine or a page size that is not its own
-  (a tool that only shows images may go on);
-- a bit of `features` that it does not know, and any image marked `being_updated`;
-- a file that is not exactly `image_size` bytes long, or whose trailer has another `id`;
-- a checksum that does not match;
-- an offset, size or count that leads out of the file, out of order or around the end of the
-  address space;
-- a record of unknown type whose `critical` flag is set, and a field with a value its type does not
-  allow: an enumerator or flag without a name here, a reserved byte that is not zero, text that is
-  not padded with zeros.
+## Versions
+`major` changes when an old reader would be wrong, `minor` when it would only miss something. A reader of
+version 1.x reads every image of major version 1:
+- another `major`: it refuses. Nothing else of the header need be where it is here.
+- a bit of `features` that it does not know: it refuses, whatever the version.
+- a record of unknown type: it refuses when `critical` is set in the record's flags, otherwise it skips it.
+  Types that have no row below (also those below the highest) are unknown types.
+- a structure that is longer than here, by `header_size` or `fixed_size`: it comes from a later minor
+  version, and what is behind the fields known here is ignored.
+- a structure of a record that is shorter: it comes from an earlier minor version, and the bytes it lacks
+  are zero, which must be legal there. A field may be cut in the middle. The file_header is never shorter.
+- a value or flag without a name: it refuses. Who writes a new one knows that older readers do.
+- reserved bytes may get a meaning in a later minor version for which zero stands as before.
 
-A later minor version may add records without `critical`, which are skipped, and fields at the end
-of structures, which are ignored: `header_size` and `fixed_size` say how long a structure was when
-it was written. A structure that is shorter than here comes from an earlier minor version; the
-fields it lacks are zero.
+| version | what it added |
+|---|---|
+| 1.0 | the header's 24 bytes from `writer_boot` on were reserved, and are zero; no `shared_object`: tables of extents with an `object` hold the contents of deleted files, by the number in `open_file.content` |
+| 1.1 | `shared_object` and segments of kind 7; more kinds of records |
+
+Images of 1.0 are read by the same rules. tests/format/golden keeps images of every version.
 
 ## Checksums
-Every checksum is XXH3 with 64 bits and seed 0 (github.com/Cyan4973/xxHash). They find damage; they
-do not prove who wrote the image.
+Every checksum is XXH3 with 64 bits, seed 0 and the default secret, as the xxHash specification defines
+it (github.com/Cyan4973/xxHash, doc/xxhash_spec.md), stored as a le u64. They find damage; they do not
+prove who wrote the image.
 
 | of | in | over |
 |---|---|---|
-| header | `file_header.header_checksum` | the file_header with that field zero |
-| restarter | `file_header.restarter_checksum` | the bytes before `metadata_offset`, without the `header_size` bytes from offset )"
-      << format::header_offset << R"( on |
+| header | `file_header.header_checksum` | the first )"
+      << sizeof(format::file_header) << R"( bytes of the file_header, with that field zero, whatever `header_size` says |
+| restarter | `file_header.restarter_checksum` | all bytes before `metadata_offset` without those )"
+      << sizeof(format::file_header) << R"(; what a later version adds to the header is among them |
 | metadata | `file_header.metadata_checksum` | `metadata_size` bytes from `metadata_offset` on |
 | each block of data | the table at `table_offset`, le u64 each | `block_size` bytes of data; the last block may be short |
 | table | `trailer.table_checksum` | `table_size` bytes from `table_offset` on |
 | trailer | `trailer.trailer_checksum` | the trailer with that field zero |
+
+No checksum covers the zeros between metadata and data; who verifies an image compares them with zero.
+
+XXH3 has another way for each range of lengths. Of the bytes 0, 1, 2 … 250, 0, 1 … (byte i is i modulo 251):
+
+| length | checksum |
+|---:|---|
+)";
+  for (const u64 length : {0, 1, 3, 4, 8, 9, 16, 17, 48, 128, 129, 184, 240, 241, 256, 1024, 1025, 4096, 131072}) {
+    std::vector<std::byte> some(length);
+    for (u64 i = 0; i < length; ++i) some[i] = static_cast<std::byte>(i % 251);
+    char digits[24];
+    std::snprintf(digits, sizeof digits, "0x%016llx",
+                  static_cast<unsigned long long>(format::checksum(some)));
+    std::cout << "| " << length << " | " << digits << " |\n";
+  }
+  std::cout << R"(
+## What must hold
+A reader refuses an image of which one of these is not true. Nothing in it is used before; the order of
+the checks is free, but for `signature` and `major`, which come first.
+
+The file:
+- It has at least )" << format::header_offset + sizeof(format::file_header) << R"( bytes, and exactly `image_size`. (A pipe has no size before its end: there too nothing may follow.)
+- `signature` is the one given, `major` is )" << format::version_major << R"(, the checksum of the header is right.
+- `machine` is the reader's own and `page_shift` is 12. (Here: 62.)
+- No unknown bit of `features`; not `being_updated`, which marks an image that was being written.
+- `window_address` and `window_size` are multiples of the page size, the size not zero, the end at most 2^56.
+- `header_size` is at least )" << sizeof(format::file_header) << R"(, and `metadata_offset` at least )"
+      << format::header_offset << R"( + `header_size`.
+- `metadata_offset` is a multiple of the page size, `metadata_size` at most )" << format::max_metadata_size << R"(.
+- `data_offset` is `metadata_offset` + `metadata_size`, rounded up to a page; `data_size` is a multiple of the page size, and may be zero.
+- `block_size` is a multiple of the page size, at least a page, at most 2^24.
+- `table_offset` is `data_offset` + `data_size`; `table_size` is 8 for each block begun.
+- `image_size` is `table_offset` + `table_size` + )" << sizeof(format::trailer) << R"(.
+- The trailer has its `signature`, the header's `id` and `image_size`, and its checksum is right.
+- The checksums of restarter, metadata and table are right.
+
+The records, each and in their order:
+- The metadata is records to its last byte. `fixed_size` is at most `size`; header, structure, tail and padding lie within the metadata; the padding is zero. Only `critical` may be set in the record's `flags`.
+- Every field of a structure that is known has a legal value. (Elements of a tail have no rules but those below.)
+- Exactly one each of `host`, `process`, `memory_layout` and `cpu`, and exactly one `extents` whose `object` is 0. As many `thread` as the `process` has `thread_count`, and one at least.
+- `segment`: address and length are multiples of the page size, the length not zero, the address at least a page, the end at most 2^56. Each begins at or behind the end of the one before. None overlaps the window. `object` is at most )"
+      << state::max_objects << R"( and not zero exactly for kind 7 `shared`; for those `file_offset` is a multiple of the page size and `file_offset` + `length` at most 2^62.
+- `shared_object`: `number` counts from 1 without a gap, to at most )" << state::max_objects << R"(; `size` is at most 2^62. Every object that a segment names is there.
+- `extents`: the `object` of those that are not 0 counts from 1 without a gap. The tail has `count` elements of 24 bytes and no more. Address and length of an extent are multiples of the page size, the length not zero, the end at most 2^62; each begins at or behind the end of the one before in its table.
+- The `data` of each extent is the sum of the lengths of all extents before it, in this table and those before; the sum of all is `data_size`.
+- An extent of the table of `object` 0 lies within one segment, whose kind is neither `vvar` nor `shared`.
+- Where there is any `shared_object`, there are as many tables with an `object` other than 0, and the last extent of table n ends within the `size` of object n, rounded up to a page.
+- `trap_range`: address and length are multiples of the page size, the length not zero; each begins at or behind the end of the one before; each lies within one segment, whose kind is neither `vvar` nor `vdso`.
+- `open_file`: `id` counts from 0 without a gap; `stdio` is at most 2; `as_given` only with kind `regular`; `content` is at most the number of tables with an `object` other than 0.
+- Whatever has a field `open_file` (`descriptor`, `file_lock`, `event_counter`, `timer_file`, `signal_file`, `epoll`, `epoll_entry`, `socket_end`) comes behind the open_file record with that `id`.
+- `descriptor`: `number` is larger than that of the one before, at least 0 and at most 2^30.
+- `pipe_content`: `packets` is 0 or 1; with 1 the tail is messages.
+- `event_counter`: `semaphore` is 0 or 1, `count` less than 2^64 - 1.
+- `timer_file`: `due_ns`, `due_at_ns` and `interval_ns` are not negative.
+- `epoll`: the tail has `count` elements of 24 bytes and no more; `descriptor` of each is at least 0 and at most 2^30.
+- `socket_end`: `type` is 1, 2 or 5, `shut` at most 3; `peer` is not `open_file`, and is 0xffffffff or the id of an open_file record before this one; the tail is messages.
+- `signal_action`, `pending_signal`: `signal` is at least 1 and at most 64.
+- `posix_timer`: `id`, `interval_ns` and `overrun` are not negative, `state` is at most 2, `signal` is at least 1 and at most 64 unless `notify` is 1 (SIGEV_NONE).
+- `thread_settings`: the tail has at most )" << sizeof(state::processor_set::bits) << R"( bytes.
+- `credentials`: `group_count` is at most )" << state::most_groups << R"(, and the tail has 4 bytes for each.
+
+Messages are, to the end of the tail, a length of 4 bytes and as many bytes.
+
+An image is whole, as `readckpt verify` and a restart want it, when besides
+- every block of the data has its checksum, and the bytes between metadata and data are zero;
+- `agent_entry` lies in a segment with `execute`, `agent_stack` - 8 in one with `write`, neither of kind `shared`.
+
+A restart may still be refused for reasons that are not in the image: a processor that lacks what `cpu`
+names, memory, addresses that this kernel does not give, a ckpt-restart that is larger than the window.
+
+## The restarter
+A reader needs nothing of it. To the kernel the image is an ELF executable (ET_EXEC) whose loadable segments
+lie between `window_address` and `window_address` + `window_size`, file offset and address together. Its
+first instructions compare a sum of the rest, so that a damaged restarter says so and does not run: the 8
+bytes before the file_header hold it (include/ckpt/image/first_stage.hpp). What is damaged in the ELF
+header and in those instructions, the first )" << format::header_offset << R"( bytes of the file, may end with the kernel's own
+refusal or a signal when the image is run; `ckpt-restart IMAGE`, which brings its own code, names it.
 
 )";
 }
 
 void print_records() {
   std::cout << R"(## Records
-The metadata is a sequence of records: a record_header, a fixed structure, a tail of bytes (a name,
-an array), and zeros up to the next multiple of )"
-            << format::record_alignment << R"( bytes. The metadata has at most )"
-            << format::max_metadata_size << R"( bytes.
+The metadata is a sequence of records: a record_header, a fixed structure of `fixed_size` bytes, a tail of
+`size` - `fixed_size` bytes (a name, an array), and zeros up to the next multiple of )"
+            << format::record_alignment << R"( bytes from
+the beginning of the metadata.
 
-Exactly one each of `host`, `process`, `memory_layout` and `cpu`; at least one `thread`; exactly one
-`extents` for the program's memory. Segments ascend in address without overlap and without touching
-the restarter's window. Extents ascend within their table and lie within one segment each; what no
-extent names is zero. The data holds the extents' bytes in the order of the tables, without gaps,
-so the `data` of each extent is the sum of the lengths before it. `extents` with an `object` other
-than 0 hold the contents of shared objects and are numbered from 1 in order. `open_file` records are numbered
-from 0 in order and come before the descriptors and locks that name them; descriptors ascend.
+Memory is segments, and extents that say where the bytes of a segment are in the data: the byte at `address`
++ i is the one at `data_offset` + `data` + i of the file. What no extent names is zero. The tables with an
+`object` other than 0 hold the contents of that shared object, and their addresses are offsets in it.
 
 | type | record |
 |---:|---|
@@ -220,10 +315,8 @@ void print_vocabularies() {
 void print_json_section() {
   std::cout << R"(
 ## What `readckpt --json` prints
-`readckpt --json IMAGE` prints `{"header": …, "trailer": …, "records": {TYPE: [RECORD, …], …}}`
-with every type of the table above, in the order of the image. `segments`, `fds` and `threads` print
-`{"records": …}` with `segment` and `extents`; `open_file`, `descriptor`, `file_lock`,
-`pipe_content`, `event_counter`, `timer_file`, `signal_file`, `epoll` and `socket_end`; `thread`, `extended_state` and `pending_signal`.
+`readckpt --json IMAGE` has `header`, `trailer` and `records`, `{TYPE: [RECORD, …], …}` with every type
+of the table above, in the order of the image. docs/READCKPT_JSON.md says what the other commands print.
 
 A structure becomes an object with the field names of its table. Reserved fields are left out.
 - Integers are numbers. Addresses, registers, masks and checksums are strings of hexadecimal digits

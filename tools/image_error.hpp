@@ -6,6 +6,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "ckpt/base/text.hpp"
 
@@ -14,6 +15,17 @@ namespace ckpt::tools {
 class image_error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+/// About something else than the one image that the command line names.
+class named_error : public image_error {
+ public:
+  named_error(std::string subject, const std::string& what)
+      : image_error(what), subject_(std::move(subject)) {}
+  [[nodiscard]] const std::string& subject() const { return subject_; }
+
+ private:
+  std::string subject_;
 };
 
 /// The core's words, and libc's for an errno the core has none for.

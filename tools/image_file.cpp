@@ -41,10 +41,14 @@ image_file::image_file(std::unique_ptr<byte_source> source) : source_(std::move(
 
   const u64 restarter =
       checksum_of({{0, format::header_offset},
-                   {format::header_offset + header_.header_size, header_.metadata_offset}});
+                   {format::header_offset + sizeof header_, header_.metadata_offset}});
   if (restarter != header_.restarter_checksum)
     throw image_error("the restarter is damaged (checksum mismatch)");
 
+  // Before there is room for it: a size that damage has made is not worth the memory.
+  if (checksum_of({{header_.metadata_offset, header_.metadata_offset + header_.metadata_size}}) !=
+      header_.metadata_checksum)
+    throw image_error("the metadata is damaged (checksum mismatch)");
   metadata_.resize(header_.metadata_size);
   read_exactly(header_.metadata_offset, metadata_);
   demand(image::validate_metadata(header_, metadata_, why), why);
@@ -69,6 +73,13 @@ std::vector<std::string> image_file::words(state::text_kind kind) const {
 range image_file::block(u64 index) const {
   const u64 begin = index * header_.block_size;
   return {begin, std::min<u64>(begin + header_.block_size, header_.data_size)};
+}
+
+bool image_file::padding_is_zero() const {
+  const u64 from = header_.metadata_offset + header_.metadata_size;
+  std::vector<std::byte> padding(header_.data_offset - from);
+  read_exactly(from, padding);
+  return std::ranges::all_of(padding, [](std::byte b) { return b == std::byte{0}; });
 }
 
 bool image_file::verify_block(u64 index) {

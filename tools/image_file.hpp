@@ -58,6 +58,8 @@ class image_file {
   [[nodiscard]] range block(u64 index) const;
   /// Whether the block is as it was written. Its bytes stay for read_data().
   [[nodiscard]] bool verify_block(u64 index);
+  /// Whether what fills the page behind the metadata is as it must be.
+  [[nodiscard]] bool padding_is_zero() const;
   /// Bytes of the data, which the caller knows to lie within it. Throws image_error when a block
   /// it touches is damaged.
   void read_data(u64 offset, mutable_bytes to);

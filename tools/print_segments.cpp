@@ -6,23 +6,11 @@
 #include "columns.hpp"
 #include "commands.hpp"
 #include "enumerators.hpp"
+#include "mapping_kind.hpp"
 #include "printable.hpp"
 #include "program_memory.hpp"
 
 namespace ckpt::tools {
-
-namespace {
-
-std::string protection_text(const state::segment& s) {
-  using state::protection;
-  std::string text = "---";
-  if (s.protection.has(protection::read)) text[0] = 'r';
-  if (s.protection.has(protection::write)) text[1] = 'w';
-  if (s.protection.has(protection::execute)) text[2] = 'x';
-  return text;
-}
-
-}  // namespace
 
 void print_segments(image_file& image, std::ostream& out) {
   const program_memory memory(image);

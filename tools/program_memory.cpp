@@ -17,6 +17,9 @@ u64 address_of(const state::extent& e) {
 u64 begin_of(const program_memory::mapping& m) {
   return m.segment.address;
 }
+u64 end_of(const program_memory::mapping& m) {
+  return m.where().end;
+}
 
 }  // namespace
 
@@ -30,13 +33,12 @@ program_memory::program_memory(image_file& image) : image_(image) {
     mapping m{segment, text_of_bytes(tail), 0};
     for (; extent != extents_.end() && extent->address < m.where().end; ++extent)
       m.bytes_in_image += extent->length;
-    if (segment.object != 0)
-      for (const state::extent& e : objects_[segment.object])
-        m.bytes_in_image +=
-            range{e.address, e.address + e.length}
-                .intersect({segment.file_offset, segment.file_offset + segment.length})
-                .length();
     mappings_.push_back(m);
+    if (segment.object != 0) {
+      objects_.try_emplace(segment.object);
+      for_each_run(mappings_.back(),
+                   [&](range run) { mappings_.back().bytes_in_image += run.length(); });
+    }
   }
 }
 
@@ -47,6 +49,17 @@ const program_memory::mapping* program_memory::find(u64 address) const {
   return candidate.where().contains(address) ? &candidate : nullptr;
 }
 
+const program_memory::mapping* program_memory::first_from(u64 address) const {
+  const auto found = ranges::upper_bound(mappings_, address, {}, end_of);
+  return found == mappings_.end() ? nullptr : &*found;
+}
+
+program_memory::extent_list::const_iterator program_memory::first_extent(
+    const extent_list& extents, u64 address) {
+  return ranges::upper_bound(extents, address, {},
+                             [](const state::extent& e) { return e.address + e.length; });
+}
+
 range program_memory::run_from(u64 address) const {
   range run{address, address};
   for (const mapping* m = find(address); m != nullptr; m = find(run.end)) {
@@ -54,6 +67,12 @@ range program_memory::run_from(u64 address) const {
     run.end = m->where().end;
   }
   return run;
+}
+
+void program_memory::read_object(u64 object, u64 offset, mutable_bytes to) {
+  std::ranges::fill(to, std::byte{0});
+  const auto found = objects_.find(object);
+  if (found != objects_.end()) read(found->second, offset, to);
 }
 
 /// What is shared lies in its object, once for all mappings.

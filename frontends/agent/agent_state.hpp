@@ -84,6 +84,7 @@ struct agent_state {
   bool has_instance = false;
   int home = 0;             // the process that owns the name; a forked child writes NAME.PID
   bool child_told = false;  // that it writes NAME.PID
+  bool privileged = false;  // it has rights that whoever started it has not (AT_SECURE)
   u32 generation = 0;
   range memory;  // its own, when ckpt -p has brought it
   range frames;  // from which the threads of a restart have returned to the program

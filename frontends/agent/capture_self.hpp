@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ckpt/state/limits.hpp"
+#include "ckpt/state/refusals.hpp"
 #include "ckpt/state/timers.hpp"
 #include "environment.hpp"
 #include "queued_signals.hpp"
@@ -39,9 +40,7 @@ inline result<void> refuse_children(session& s) {
     if (!pid.ok() || static_cast<int>(*pid) != s.helper) first = word;
   }
   if (list.ok() && first.empty() && helper_is_child(s.helper)) return {};
-  return s.why.refuse("the program has a child process", first.empty() ? "" : " (", first,
-                      first.empty() ? "" : ")",
-                      ", alive or not yet waited for; checkpoint it when it has none");
+  return state::refuse_child(s.why, first);
 }
 
 /// The number by which the program knows a thread that /proc names.
@@ -85,18 +84,25 @@ inline result<void> count_pending_expirations(session& s, std::span<state::captu
                                            if (state::is_from_timer(info) && !is_own_tick(info))
                                              numbers |= u64{1} << (p.signal - 1);
                                          });
+  if (numbers == 0) return {};
+  const auto room = CKPT_TRY(s.arena.take(page_size));
+  const std::span late(reinterpret_cast<sys::abi::siginfo*>(room.data()),
+                       room.size() / sizeof(sys::abi::siginfo));
   for (int number = 1; number <= sys::abi::signal_count; ++number) {
     if ((numbers >> (number - 1) & 1) == 0) continue;
-    state::take_signals(number, queued[number], [&](const sys::abi::siginfo& info) {
+    const auto note = [&](const sys::abi::siginfo& info) {
       auto* t = state::is_from_timer(info) ? captured_with(state::timer_id_of(info)) : nullptr;
       if (t == nullptr || is_own_tick(info)) return;
       const i64 now = state::nanoseconds_of(t->record.clock);
       // Taking the signal has started a periodic timer again; it waits until it is put back.
       (void)sys::timer_settime(t->record.id, 0, {{0, 0}, {0, 0}});
       state::note_pending(*t, info, now);
-    });
+    };
+    const u32 came = state::take_signals(number, queued[number], note, late);
     // What has just been taken leaves room for it.
     (void)queue_signals(s.metadata.view(), number, s.thread, s.program, s.thread, timer_with);
+    for (const auto& info : late.first(came))
+      (void)state::put_back(info, number, s.program, s.thread);
   }
   return {};
 }

@@ -53,12 +53,13 @@ inline result<void> look_before(session& s) {
     return s.why.explain(status.error(),
                          "cannot read /proc/thread-self/status (is /proc mounted?)");
   s.program = proc::status_process(*status).value_or(0);  // for the line
+  if (state_of_agent.privileged)
+    return s.why.refuse("the program is set-user-ID, set-group-ID or has capabilities; what it may write is "
+                        "not for who has started it to choose; run a copy without");
   s.filtered = proc::status_seccomp(*status).value_or(0) != 0 && !state_of_agent.config.try_seccomp;
   state_of_agent.output.be_careful(s.filtered);
   if (s.filtered)
-    return s.why.refuse(
-        "the program is under seccomp, and its filter may kill it during a "
-        "checkpoint (CKPT_SECCOMP=try tries all the same)");
+    return state::refuse_filtered_program(s.why);
   s.program = sys::getpid();
   s.thread = sys::gettid();
   s.started_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic));

@@ -7,6 +7,7 @@
 
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/status.hpp"
+#include "ckpt/state/refusals.hpp"
 #include "environment.hpp"
 #include "thread_slot.hpp"
 
@@ -170,8 +171,7 @@ class frozen_threads {
       // Whoever asks for a checkpoint from outside holds a thread for an instant.
       if (is_traced(outer)) s_.stuck = t.tid;
       if (!wait_for_end(t))
-        return s_.why.explain(seized.error(), "cannot stop thread ", t.tid,
-                              " by ptrace (not permitted here)");
+        return state::refuse_unstoppable_thread(s_.why, t.tid, seized.error());
       if (t.tid == s_.program) leader_gone_ = true;
       return {};
     }
@@ -257,9 +257,7 @@ class frozen_threads {
       return s_.why.explain(listed.error(), "cannot list the threads in ", s_.proc.view(), "/task");
     if (count > 1) {
       s_.stuck = s_.thread;  // whoever asks from outside holds it for an instant only
-      return s_.why.refuse("the program has ", count,
-                           " threads and is traced by a debugger, so they "
-                           "cannot be stopped; let the debugger go of it first");
+      return state::refuse_traced_threads(s_.why, count);
     }
     return {};
   }

@@ -111,8 +111,7 @@ class helper {
           read_text(path.c_str(), {reinterpret_cast<char*>(room.data()), room.size()});
       if (!status.ok()) return s_.why.explain(status.error(), "cannot read ", path.view());
       if (filters && proc::status_seccomp(*status).value_or(0) != 0)
-        return s_.why.refuse("thread ", tid, " is under seccomp, and its filter may kill it during a "
-                             "checkpoint (CKPT_SECCOMP=try tries all the same)");
+        return state::refuse_filtered_thread(s_.why, tid);
       return state::capture_credentials(s_.metadata, tid, *status);
     };
     CKPT_TRY(look_at(s_.thread, s_.outer_thread, false));
@@ -227,8 +226,7 @@ class helper {
     if (!size.ok()) return s_.why.explain(size.error(), "cannot read ", path_.view());
     std::string_view target(link, *size);
     if (kind == state::text_kind::directory && target.ends_with(" (deleted)"))
-      return s_.why.refuse("the working directory ", quoted{target},
-                           " no longer exists; go to another one first");
+      return state::refuse_lost_directory(s_.why, target);
     return state::add_text(s_.metadata, kind, bytes_of_text(target));
   }
 
@@ -305,8 +303,7 @@ class helper {
     if (auto r = sys::ptrace(sys::abi::ptrace_seize, s_.thread, 0, 0); !r.ok()) {
       // Whoever asks for a checkpoint from outside holds a thread for an instant.
       if (threads_.is_traced(s_.outer_thread)) s_.stuck = s_.thread;
-      return s_.why.explain(r.error(), "cannot stop thread ", s_.thread,
-                            " by ptrace (not permitted here)");
+      return state::refuse_unstoppable_thread(s_.why, s_.thread, r.error());
     }
     (void)sys::ptrace(sys::abi::ptrace_interrupt, s_.thread, 0, 0);
     if (auto r = wait_stopped(s_.thread, patience_to_stop); !r.ok()) {
@@ -394,7 +391,7 @@ class helper {
       const u64 now = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_realtime));
       std::memcpy(&h.id, &now, sizeof now);
     }
-    image::sign(h, writer_identity(s_));
+    image::sign(h, CKPT_TRY(writer_identity(s_)));
     h.metadata_checksum = format::checksum(s_.metadata.view());
     h.agent_entry = reinterpret_cast<u64>(&agent_resume);
     h.agent_stack = reinterpret_cast<u64>(agent_trigger_stack_end);

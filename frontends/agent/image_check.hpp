@@ -5,7 +5,7 @@
 // and no fault.
 #pragma once
 
-#include "ckpt/image/metadata_view.hpp"
+#include "ckpt/image/agent_place.hpp"
 #include "ckpt/state/cpu.hpp"
 #include "ckpt/sys/file.hpp"
 
@@ -36,6 +36,8 @@ class image_check {
     CKPT_TRY(read(header_.metadata_offset, metadata));
     CKPT_TRY(image::validate_metadata(header_, metadata, why_));
     CKPT_TRY(state::check_cpu(image::first<state::cpu>(metadata), state::this_cpu(), why_));
+    CKPT_TRY(image::check_agent(header_, metadata, why_));
+    CKPT_TRY(check_padding());
     CKPT_TRY(check_table());
     return check_data();
   }
@@ -82,6 +84,15 @@ class image_check {
     CKPT_TRY(add(format::header_offset + sizeof header_, header_.metadata_offset));
     if (XXH3_64bits_digest(&hash) != header_.restarter_checksum)
       return why_.refuse("the restarter in the image is damaged (checksum mismatch)");
+    return {};
+  }
+
+  result<void> check_padding() {
+    const u64 from = header_.metadata_offset + header_.metadata_size;
+    const mutable_bytes padding(at(block_at()), header_.data_offset - from);
+    CKPT_TRY(read(from, padding));
+    for (std::byte b : padding)
+      if (b != std::byte{0}) return why_.refuse("damaged between metadata and data");
     return {};
   }
 

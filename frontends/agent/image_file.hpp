@@ -4,26 +4,15 @@
 // renamed, the directory synced. A temporary file that a dead writer left is swept by the next.
 #pragma once
 
-#include "ckpt/format/checksum.hpp"
+#include "ckpt/image/temporary_name.hpp"
 #include "session.hpp"
 
 namespace ckpt::agent {
 
-/// DIR/.BASE.ckpt-partial; a base that would grow too long is replaced by its checksum.
 // Context: triggering thread
 inline void name_temporary(session& s) {
-  const auto whole = s.final_name.view();
-  const auto slash = whole.rfind('/');
-  const auto directory = slash == std::string_view::npos ? std::string_view() : whole.substr(0, slash + 1);
-  const auto base = whole.substr(directory.size());
   s.temporary_name.clear();
-  s.temporary_name.append(directory).append('.');
-  // Some file systems take 143 characters and no more.
-  if (base.size() > 120)
-    s.temporary_name.append(hex{format::checksum(bytes_of_text(base))});
-  else
-    s.temporary_name.append(base);
-  s.temporary_name.append(".ckpt-partial");
+  image::append_temporary_name(s.temporary_name, s.final_name.view());
 }
 
 /// Whether the temporary name leads to this open file.

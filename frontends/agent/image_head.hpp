@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "ckpt/image/first_stage.hpp"
 #include "ckpt/image/metadata_view.hpp"
 #include "ckpt/image/window.hpp"
 #include "session.hpp"
@@ -72,6 +73,7 @@ class image_head {
     h.shoff = 0;
     h.shnum = h.shstrndx = 0;
     std::memcpy(room_.data(), &h, sizeof h);
+    image::set_stage_sum(room_);
   }
 
   /// Of all bytes but the header's.

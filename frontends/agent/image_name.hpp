@@ -7,26 +7,35 @@
 #include "agent_state.hpp"
 #include "ckpt/image/owner.hpp"
 #include "ckpt/options/name_pattern.hpp"
+#include "ckpt/state/refusals.hpp"
 #include "image_file.hpp"
 
 namespace ckpt::agent {
 
-/// The number by which others know the program: behind a stand-in, that one's.
+/// The process that stands for this one to all others, when there is one. A child has none.
+// Context: anywhere
+inline const image::process_identity* stand_in_of(int process) {
+  const auto& me = state_of_agent;
+  return me.outside.pid != 0 && process == me.home ? &me.outside : nullptr;
+}
+
+/// The number by which others know the program.
 // Context: signal handler, or helper
 inline fixed_text<16> known_number(const session& s) {
-  const auto& me = state_of_agent;
-  if (me.outside.pid == 0 || s.program != me.home) return s.outer_pid;
+  const auto* stand_in = stand_in_of(s.program);
+  if (stand_in == nullptr) return s.outer_pid;
   fixed_text<16> number;
-  number.append(me.outside.pid);
+  number.append(stand_in->pid);
   return number;
 }
 
 /// Who writes the image.
 // Context: helper
-inline image::process_identity writer_identity(const session& s) {
-  const auto& me = state_of_agent;
-  return me.outside.pid != 0 && s.program == me.home ? me.outside
-                                                     : image::identity_of(s.outer_pid_number);
+inline result<image::process_identity> writer_identity(session& s) {
+  if (const auto* stand_in = stand_in_of(s.program); stand_in != nullptr) return *stand_in;
+  const auto who = image::identity_of(s.outer_pid_number);
+  if (!who.ok()) return s.why.explain(who.error(), "cannot read in /proc who the program is");
+  return who;
 }
 
 constexpr u64 longest_path = 4095;  // PATH_MAX, without its end
@@ -34,12 +43,10 @@ constexpr u64 longest_path = 4095;  // PATH_MAX, without its end
 // Context: signal handler, or helper
 inline result<void> check_name(session& s) {
   if (s.final_name.truncated() || s.final_name.view().size() > longest_path)
-    return s.why.refuse("the image's name would have more than 4095 characters with its directory; "
-                        "choose a shorter one (-n or CKPT_NAME)");
+    return state::refuse_long_name(s.why);
   if (options::goes_elsewhere(s.final_name.view())) return {};
   if (options::base_of(s.final_name.view()).size() > options::longest_file_name)
-    return s.why.refuse("the image's name ", quoted{options::base_of(s.final_name.view())},
-                        " would have more than 255 characters; choose a shorter one (-n or CKPT_NAME)");
+    return state::refuse_long_file_name(s.why, options::base_of(s.final_name.view()));
   name_temporary(s);
   return {};
 }
@@ -52,8 +59,7 @@ inline result<void> choose_name(session& s, std::string_view given = {}) {
   me.output.look();
   const auto& configured = me.config.name;
   if (given.empty() && configured.truncated())
-    return s.why.refuse("the image's name would have more than 4095 characters with its directory; "
-                        "choose a shorter one (-n or CKPT_NAME)");
+    return state::refuse_long_name(s.why);
   const auto pattern = given.empty() ? configured.view() : given;
   const bool told_apart = options::names_process(pattern);
   const bool new_child = s.program != me.home && s.program != mine.process;
@@ -109,6 +115,17 @@ inline result<void> displace(session& s, int level) {
   return check_name(s);
 }
 
+// Context: helper, all threads frozen
+inline result<bool> belongs_to_another(session& s) {
+  const auto& me = state_of_agent;
+  const auto who = CKPT_TRY(writer_identity(s));
+  const auto taken = image::belongs_to_another(s.final_name.c_str(), me.naming.image, who,
+                                               s.outer_pid_number, me.gone);
+  if (!taken.ok())
+    return s.why.explain(taken.error(), "cannot see whose image ", quoted{s.final_name.view()}, " is");
+  return taken;
+}
+
 /// Opens the file that becomes the image, under a name that belongs to no other process. Whoever has
 /// its lock decides about the name, and nobody else.
 // Context: helper, all threads frozen
@@ -121,19 +138,22 @@ inline result<int> claim_name(session& s) {
     return true;
   };
   for (int level = 1;; ++level) {
+    sys::abi::stat there{};
+    if (sys::newfstatat(sys::abi::at_fdcwd, s.final_name.c_str(), there, sys::abi::at_symlink_nofollow)
+            .ok() &&
+        !state::may_be_replaced(there.st_mode))
+      return state::refuse_replaced(s.why, s.final_name.view());
     for (int tries = 0; tries <= patience; ++tries) {
       sys::unique_fd file;
       if (auto made = create_temporary(s); made.ok())
         file = sys::unique_fd(*made);
       else if (made.error() != errc::again)
         return made.error();
-      if (file &&
-          !image::belongs_to_another(s.final_name.c_str(), state_of_agent.naming.image,
-                                     writer_identity(s), s.outer_pid_number,
-                                     state_of_agent.gone))
-        return file.release();
       if (file) {
+        const auto taken = belongs_to_another(s);
+        if (taken.ok() && !*taken) return file.release();
         remove_temporary(s);
+        if (!taken.ok()) return taken.error();
         break;
       }
       if (!again(tries)) break;
@@ -177,7 +197,9 @@ inline result<void> latest_image(fixed_text<name_capacity>& to) {
   sys::abi::utsname names{};
   (void)sys::uname(names);
   fixed_text<16> number;
-  number.append(me.outside.pid != 0 ? me.outside.pid : sys::getpid());
+  const int self = sys::getpid();
+  const auto* stand_in = stand_in_of(self);
+  number.append(stand_in != nullptr ? stand_in->pid : self);
   const options::name_facts facts{number.view(), me.naming.number,
                                   state::nanoseconds_of(sys::abi::clock_realtime) / 1'000'000'000,
                                   names.nodename};

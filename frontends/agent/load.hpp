@@ -99,8 +99,8 @@ inline given_options read_launch(const initial_stack& stack) {
   range preload{};
   if (char* now = stack.variable("LD_PRELOAD"); now != nullptr) {
     const auto length = std::string_view(now).size();
-    if (found.preload_there) {
-      // Ours stood before the user's, so the user's fits.
+    if (found.preload_there && found.preload.size() <= length) {
+      // Ours stood before the user's, so the user's fits; unless somebody else wrote both.
       std::memcpy(now, found.preload.data(), found.preload.size());
       std::memset(now + found.preload.size(), 0, length - found.preload.size());
     } else {
@@ -219,6 +219,12 @@ inline void load(injected* given) {
     return;
   }
   begin_with_defaults(me.config);
+  // The variables are those of a user whom the program has more rights than.
+  if (stack->auxiliary(sys::abi::at_secure) != 0) {
+    me.privileged = true;
+    default_name(*stack);
+    return take_place();
+  }
   given_options options;
   take_over([&](std::string_view text) { options.add(read_options(text).given); });
   options.add(given == nullptr ? read_launch(*stack)

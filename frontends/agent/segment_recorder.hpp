@@ -7,6 +7,7 @@
 #include "ckpt/base/text.hpp"
 #include "ckpt/maps/name.hpp"
 #include "ckpt/maps/parser.hpp"
+#include "ckpt/state/mapping_kind.hpp"
 #include "regions.hpp"
 #include "session.hpp"
 #include "shared_objects.hpp"
@@ -94,44 +95,11 @@ class segment_recorder {
     return !left;
   }
 
-  errc refuse(std::string_view what) {
-    return why_.refuse("memory at ", address_range{head_.where.begin, head_.where.end}, " is ", what,
-                       " (", quoted{name_.view()}, "), which cannot be saved");
-  }
-
   result<kind_t> classify() {
-    using maps::vm_flag;
-    switch (maps::special_of(name_.view())) {
-      case maps::special::vsyscall:
-      case maps::special::uprobes: return no_segment;
-      case maps::special::vvar: return kind_t::vvar;
-      case maps::special::vdso: return kind_t::vdso;
-      default: break;
-    }
-    // A program that may map page 0 is root's; here it would be a null pointer.
-    if (head_.where.begin < page_size) return refuse("at address 0");
-    if (flags_.has(vm_flag::huge_tlb)) return refuse("made of hugetlb pages");
-    if (flags_.has(vm_flag::shadow_stack)) return refuse("a shadow stack");
-    switch (maps::backing_of(name_.view())) {
-      case maps::backing::secret: return refuse("secret memory");
-      case maps::backing::aio_ring: return refuse("an asynchronous I/O ring");
-      case maps::backing::anon_inode: return refuse("a mapping of a kernel object");
-      case maps::backing::huge_pages:
-        return refuse("made of hugetlb pages");
-      default: break;
-    }
-    if (flags_.has(vm_flag::io) || flags_.has(vm_flag::pure_pfn))
-      return refuse("a mapping of a device");
-    if (head_.shared) {
-      object_ = CKPT_TRY(objects_.add_mapping(head_, name_.view(), flags_, use_));
-      return object_ != 0 ? kind_t::shared : kind_t::shared_file;
-    }
-    if (flags_.has(vm_flag::grows_down)) return kind_t::stack;
-    // A private mapping of /dev/zero is anonymous memory by another way.
-    if (name_.view() == "/dev/zero") return kind_t::anonymous;
-    return head_.inode != 0 || maps::backing_of(name_.view()) != maps::backing::memory
-               ? kind_t::private_file
-               : kind_t::anonymous;
+    const auto kind = CKPT_TRY(state::kind_of_mapping(head_, name_.view(), flags_, why_));
+    if (kind != kind_t::shared) return kind;
+    object_ = CKPT_TRY(objects_.add_mapping(head_, name_.view(), flags_, use_));
+    return object_ != 0 ? kind_t::shared : kind_t::shared_file;
   }
 
   result<void> add(kind_t kind, range where) {

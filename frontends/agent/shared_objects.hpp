@@ -12,6 +12,7 @@
 #include "ckpt/maps/name.hpp"
 #include "ckpt/maps/parser.hpp"
 #include "ckpt/state/files/capture.hpp"
+#include "ckpt/state/mapping_kind.hpp"
 #include "ckpt/state/shared_memory.hpp"
 #include "hidden_parts.hpp"
 #include "remote_memory.hpp"
@@ -256,19 +257,11 @@ class shared_objects {
     return {};
   }
 
-  /// Device numbers of maps and stat(2) differ on file systems that have none of their own (btrfs).
   bool leads_to(std::string_view path, u64 device, u64 inode, sys::abi::stat& st) {
     path_.clear();
     path_.append(path);
-    if (!sys::newfstatat(sys::abi::at_fdcwd, path_.c_str(), st, 0).ok()) return false;
-    const bool anonymous_device = (st.st_dev >> 8 & 0xfff) == 0;
-    return st.st_ino == inode && (st.st_dev == device || anonymous_device) &&
-           (st.st_mode & sys::abi::s_ifmt) == sys::abi::s_ifreg;
-  }
-
-  errc refuse(const maps::mapping_head& head, std::string_view shown, std::string_view what) {
-    return s_.why.refuse("memory at ", address_range{head.where.begin, head.where.end}, " is ",
-                         what, " (", quoted{shown}, "), which cannot be saved");
+    return sys::newfstatat(sys::abi::at_fdcwd, path_.c_str(), st, 0).ok() &&
+           state::is_mapped_file(st, device, inode);
   }
 
   /// False for one that need not be an object.
@@ -288,30 +281,15 @@ class shared_objects {
       CKPT_TRY(keep_path(e, path));
       return true;
     }
-    switch (maps::backing_of(path)) {
-      case maps::backing::shared_anonymous:
-        e.kind = state::object_kind::anonymous;
-        break;
-      case maps::backing::system_v:
-        if (auto r = look_at_system_v(e, head, shown); !r.ok()) return r.error();
-        break;
-      case maps::backing::memfd:
-        e.kind = state::object_kind::memfd;
-        break;
-      default:
-        if (!may_write) return false;
-        if (!path.starts_with('/') || !maps::is_deleted(path))
-          return refuse(head, shown,
-                        "a writable shared mapping of a file that its path does not "
-                        "lead to, or of a device");
-        e.kind = state::object_kind::deleted;
-    }
+    e.kind = CKPT_TRY(state::kind_of_object(head, shown, path, may_write, s_.why));
+    if (e.kind == state::object_kind{}) return false;
+    if (e.kind == state::object_kind::system_v) CKPT_TRY(look_at_system_v(e, head, shown));
     if (e.kind == state::object_kind::memfd || e.kind == state::object_kind::deleted) {
       const sys::unique_fd fd(open_mapped(head.where, {}, head.device, head.inode).value_or(-1));
       if (fd && sys::fstat(fd.get(), st).ok()) {
         take_stat(e, st);
         if (e.kind == state::object_kind::deleted && st.st_nlink != 0)
-          return refuse(head, shown, "a writable shared mapping of a file that has another name");
+          return state::refuse_other_name(head, shown, s_.why);
         if (e.kind == state::object_kind::memfd) e.seals = seals_of(fd.get());
       } else {
         e.seals = 1;  // without a descriptor nobody can ask
@@ -324,31 +302,12 @@ class shared_objects {
     return true;
   }
 
-  /// The inode number is the segment's id. While the id is there, others may know it, and after a
-  /// restart it would be another.
   result<void> look_at_system_v(entry& e, const maps::mapping_head& head, std::string_view shown) {
-    struct ipc_status {
-      i32 key;
-      u32 uid, gid, cuid, cgid, mode;
-      u16 sequence, pad;
-      u32 pad2;
-      u64 unused[2];
-      u64 size;
-      i64 attached_at, detached_at, changed_at;
-      i32 creator, last;
-      u64 attached;
-      u64 unused2[2];
-    } status{};
-    constexpr int ipc_stat = 2;
-    constexpr u32 removed = 01000;
-    if (!sys::checked<int>(sys::invoke(__NR_shmctl, head.inode, ipc_stat, &status)).ok() ||
-        (status.mode & removed) == 0)
-      return refuse(head, shown,
-                    "a System V segment whose id is not removed (shmctl with IPC_RMID)");
-    e.kind = state::object_kind::system_v;
-    e.size = status.size;
-    e.mode = status.mode & 0777u;
-    e.attached = status.attached;
+    const auto found = state::look_at_system_v(head.inode);
+    if (!found.ok() || !found->removed) return state::refuse_system_v(head, shown, s_.why);
+    e.size = found->size;
+    e.mode = found->mode;
+    e.attached = found->attached;
     return {};
   }
 
@@ -370,15 +329,12 @@ class shared_objects {
   result<void> describe(entry& e) {
     const bool memory =
         e.kind == state::object_kind::anonymous || e.kind == state::object_kind::system_v;
-    if (memory || e.size == 0) CKPT_TRY(find_size(e));
+    // An empty file that is only open is empty.
+    if (memory || (e.size == 0 && !e.mapped.empty())) CKPT_TRY(find_size(e));
     if (e.kind != state::object_kind::named && e.may_write && e.elsewhere != 0 && !maps_twice(e))
-      return s_.why.refuse("shared memory ", quoted{path_of(e)},
-                           " is mapped by another process too (the one that started this one?), "
-                           "which would not share it after a restart");
+      return state::refuse_mapped_elsewhere(path_of(e), s_.why);
     if (e.kind == state::object_kind::system_v && e.attached > mappings_of(e))
-      return s_.why.refuse("the System V segment ", quoted{path_of(e)},
-                           " is attached by another process too, which would not share it after a "
-                           "restart");
+      return state::refuse_attached_elsewhere(path_of(e), s_.why);
     if (e.kind == state::object_kind::named) CKPT_TRY(refuse_zeros(e));
     e.whole = e.kind != state::object_kind::named || covers_all(e);
     state::shared_object o{};

@@ -106,10 +106,7 @@ class thread_reports {
     for (const int shared : {sys::abi::kcmp_files, sys::abi::kcmp_fs}) {
       const auto order = sys::kcmp(s_.thread, t.tid, shared, 0, 0);
       if (order.ok() && *order != 0)
-        return s_.why.refuse(
-            "thread ", t.tid, " has ",
-            shared == sys::abi::kcmp_fs ? "a working directory" : "a table of descriptors",
-            " of its own (unshare(2)), which cannot be saved");
+        return state::refuse_own_table(s_.why, t.tid, shared == sys::abi::kcmp_files);
     }
     if (auto r = sys::ptrace(sys::abi::ptrace_getsigmask, t.tid, sizeof t.mask, &t.mask); !r.ok())
       return explain(r.error(), t);

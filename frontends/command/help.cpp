@@ -9,12 +9,12 @@ void print_help(std::FILE* to) {
   fixed_text<4096> text;
   text.append(
       "usage: ckpt [OPTION]... PROGRAM [ARGUMENT]...\n"
-      "       ckpt [-n NAME] -p PID --now\n"
+      "       ckpt [-n NAME] -p PID --now; ckpt --doctor [PID|IMAGE]\n"
       "Runs PROGRAM so that a signal freezes it into one executable file; running that\n"
       "file lets it go on. Options end at the first word that is not one.\n\n");
   options::append_help<options::command>(text);
   text.append(
-      "\nVariables, exit status and more: ckpt(1).\n");
+      "Variables, exit status and more: ckpt(1).\n");
   std::fwrite(text.c_str(), 1, text.view().size(), to);
 }
 

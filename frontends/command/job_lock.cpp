@@ -45,6 +45,14 @@ bool job_lock::take(const std::string& image, std::string& holder, int& error) {
       error = errno;
       return false;
     }
+    // In a directory that others write to the name may lead to a file of ours that is more than a lock,
+    // and it will be cut to nothing.
+    struct stat found {};
+    if (fstat(opened, &found) != 0 || !S_ISREG(found.st_mode) || found.st_nlink > 1) {
+      close(opened);
+      error = EPERM;
+      return false;
+    }
     // Away from standard input, output and error, which may be closed.
     fd_ = sys::unique_fd(fcntl(opened, F_DUPFD_CLOEXEC, 3));
     close(opened);

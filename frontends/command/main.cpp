@@ -12,6 +12,7 @@
 #include "../agent/config.hpp"
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
+#include "doctor.hpp"
 #include "help.hpp"
 #include "job.hpp"
 #include "launch.hpp"
@@ -64,10 +65,12 @@ int main(int argc, char** argv) {
   command::settings settings;
   command::job_options job;
   command::now_options at_once;
+  command::doctor_options examined;
   agent::config checked;  // the agent's own parser decides what a value may be
   for (int c; (c = getopt_long(argc, argv, short_names.c_str(), long_names.data(), nullptr)) != -1;) {
     constexpr int long_pid = 1000 + static_cast<int>(options::id::pid);
-    if (c == 'p' || c == long_pid || (c == '?' && (optopt == 'p' || optopt == long_pid)))
+    constexpr int long_doctor = 1000 + static_cast<int>(options::id::doctor);
+    if (c == 'p' || c == long_pid || c == long_doctor || (c == '?' && (optopt == 'p' || optopt == long_pid)))
       usage_status = 2;
     if (c == '?') usage_error();
     for (const auto& o : options::table) {
@@ -96,12 +99,19 @@ int main(int argc, char** argv) {
         bad_value(o, value);
       at_once.now = at_once.now || o.id == options::id::now;
       at_once.remove = at_once.remove || o.id == options::id::remove;
+      examined.asked = examined.asked || o.id == options::id::doctor;
+      examined.as_json = examined.as_json || o.id == options::id::json;
       if (own == command::taken::yes || o.id == options::id::pid || o.id == options::id::now ||
-          o.id == options::id::remove)
+          o.id == options::id::remove || o.id == options::id::doctor || o.id == options::id::json)
         continue;
       settings.emplace_back(o.long_name, value);
     }
   }
+  if (examined.asked) {
+    if (job.any() || at_once.remove || argc - optind > (at_once.pid != 0 ? 0 : 1)) usage_error();
+    return command::examine(examined, at_once, optind < argc ? argv[optind] : "", checked);
+  }
+  if (examined.as_json) usage_error();
   if (at_once.pid != 0) {
     const bool two_things = at_once.remove && (at_once.now || !settings.empty());
     if (optind < argc || job.any() || two_things) usage_error();

@@ -21,17 +21,6 @@ bool now_options::take_pid(std::string_view value) {
   return true;
 }
 
-namespace {
-
-constexpr int failure = 1;
-
-int say(const now_options& options, const char* what, std::string_view why) {
-  std::fprintf(stderr, "ckpt: cannot %s process %d: %.*s\n", what, options.pid,
-               static_cast<int>(why.size()), why.data());
-  return failure;
-}
-
-/// As the program was called, like at launch; a title that it has written there is no name.
 std::string program_name(pid_t pid) {
   const std::string directory = "/proc/" + std::to_string(pid);
   std::string name = hijack::text_of_file(directory + "/cmdline").c_str();
@@ -44,6 +33,16 @@ std::string program_name(pid_t pid) {
     if (name.ends_with(deleted)) name.erase(name.size() - deleted.size());
   }
   return std::string(ckpt::options::base_of(name));
+}
+
+namespace {
+
+constexpr int failure = 1;
+
+int say(const now_options& options, const char* what, std::string_view why) {
+  std::fprintf(stderr, "ckpt: cannot %s process %d: %.*s\n", what, options.pid,
+               static_cast<int>(why.size()), why.data());
+  return failure;
 }
 
 /// What the agent is told: the command line's options, the variables of whoever has typed it, and

@@ -20,6 +20,9 @@ struct now_options {
   bool take_pid(std::string_view value);
 };
 
+/// As the program was called, like at launch; a title that it has written there is no name.
+std::string program_name(pid_t pid);
+
 /// 0 when the agent is in it, and with --now when the image is complete under its name, which is
 /// printed; otherwise 1.
 int attach(const now_options& options, const settings& given, const agent::config& checked);

@@ -19,12 +19,14 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
-#include <new>
 #include <thread>
 #include <vector>
 
 #include "../agent/interrupted_call.hpp"
+#include "first_look.hpp"
 #include "other_process.hpp"
+#include "permission.hpp"
+#include "process_of_its_own.hpp"
 
 namespace ckpt::hijack {
 namespace {
@@ -52,6 +54,17 @@ bool has_agent(pid_t pid) {
   return look.look_before(why).ok() && look.look_whether_stopped(why).ok() && look.find_agent(why).ok() && look.busy().value_or(1) == 0;
 }
 
+seen_agent look_for_agent(pid_t pid, report& why) {
+  outside_checkpoint look;
+  look.pid_ = pid;
+  report unsaid;
+  if (!look.look_before(unsaid).ok()) return seen_agent::unseen;
+  const auto found = look.find_agent(why);
+  if (found.ok()) return seen_agent::there;
+  if (look.no_agent_) return seen_agent::none;
+  return look.other_version_ ? seen_agent::of_other_version : seen_agent::unseen;
+}
+
 /// At work, or not restarted yet.
 result<u32> outside_checkpoint::busy() const {
   const u32 closed = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(in_image)));
@@ -60,33 +73,15 @@ result<u32> outside_checkpoint::busy() const {
 
 /// What can be said before anything is touched.
 result<void> outside_checkpoint::look_before(report& why) {
-  if (access(proc(pid_, "stat").c_str(), F_OK) != 0)
-    return why.refuse(access("/proc/self/stat", F_OK) == 0 ? "there is no such process"
-                                                           : "/proc is not mounted");
-  const auto process = state_of("/proc/" + std::to_string(pid_));
-  constexpr u32 kernel_thread = 0x0020'0000;  // PF_KTHREAD
-  if ((process.flags & kernel_thread) != 0) return why.refuse("it is a thread of the kernel");
-  thread_ = 0;
-  for (const pid_t tid : numbers_in(proc(pid_, "task"))) {
-    const char state = state_of(proc(pid_, "task/" + std::to_string(tid))).letter;
-    if (state == 'Z' || state == 'X' || state == '?') continue;
-    if (thread_ == 0 || tid < thread_ || tid == pid_) thread_ = tid;
-    if (tid == pid_) break;
-  }
-  if (thread_ == 0)
-    return why.refuse("it has ended already, and nobody has waited for it yet (a zombie)");
-  const std::string status = text_of_file(proc(pid_, "task/" + std::to_string(thread_) + "/status"));
-  if (proc::status_seccomp(status).value_or(0) == 1)
-    return why.refuse("it is under strict seccomp, which would kill it during a checkpoint");
-  if (status.find("\nx86_Thread_features:\tshstk") != std::string::npos)
-    return why.refuse("it runs with a shadow stack, which this version does not save");
+  thread_ = CKPT_TRY(living_thread(pid_, why));
+  CKPT_TRY(look_at_status(text_of_file(proc(pid_, "task/" + std::to_string(thread_) + "/status")), why));
   inner_pid_ = proc::status_innermost_pid(text_of_file(proc(pid_, "status"))).value_or(pid_);
   return {};
 }
 
 result<void> outside_checkpoint::look_whether_stopped(report& why) const {
-  if (state_of(proc(pid_, "task/" + std::to_string(thread_))).letter != 'T') return {};
-  return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
+  if (is_stopped(pid_, thread_)) return refuse_stopped(pid_, why);
+  return {};
 }
 
 result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_mark& mark,
@@ -94,7 +89,8 @@ result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_ma
   const auto from_mark = [&](i64 distance) { return address + static_cast<u64>(distance); };
   const u64 box = from_mark(mark.box);
   if (const auto self = peek<u64>(thread_, box); !self.ok() || *self != box) return false;
-  if (mark.version != agent::outside_version)
+  other_version_ = mark.version != agent::outside_version;
+  if (other_version_)
     return why.refuse("its agent is of another version of ckpt (interface ", mark.version,
                       " and not ", agent::outside_version, "); use the ckpt that started it");
   agent_ = {box, from_mark(mark.room), from_mark(mark.entry), from_mark(mark.busy),
@@ -112,20 +108,17 @@ result<void> outside_checkpoint::find_agent(report& why) {
   if (found.ok())
     return why.refuse("it was not started by ckpt, so there is no agent in it; start it by ckpt, or "
                       "link it with -lckpt");
-  constexpr auto not_permitted = static_cast<errc>(EPERM);
   if (found.error() == not_permitted || found.error() == errc::access)
-    return why.refuse("looking into it is not permitted (another user, a program that is not "
-                      "dumpable, or Yama's ptrace_scope); do it as its user or as root");
+    return refuse_permission(pid_, why);
   return why.explain(found.error(), "cannot look into its memory");
 }
 
 /// The thread stands still; from here on the order matters: this process may be killed anywhere.
-result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why) {
+result<void> outside_checkpoint::ask_held(const outside_wish& wish, u32& number, report& why) {
   held_thread held(thread_);
   const auto stopped = held.take();
   if (!stopped.ok()) return stopped.error();
-  if (*stopped != 0)
-    return why.refuse("it is stopped; let it go on first (kill -CONT ", pid_, ", or fg)");
+  if (*stopped != 0) return refuse_stopped(pid_, why);
   sys::abi::user_regs now{};
   u64 size = sizeof now;
   CKPT_TRY(held.get(NT_PRSTATUS, &now, size));
@@ -172,7 +165,7 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why)
   const u32 answered = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(answered)));
   if (last != answered && CKPT_TRY(peek<i32>(thread_, CKPT_IN_BOX(process))) == inner_pid_)
     return errc::again;  // the thread that another asker sends has not arrived yet
-  number_ = last + 1 == 0 ? 1 : last + 1;
+  number = last + 1 == 0 ? 1 : last + 1;
   CKPT_TRY(copy(true, thread_, agent_.room, room, sizeof room));
   CKPT_TRY(put(thread_, CKPT_IN_BOX(process), i32{inner_pid_}));
   CKPT_TRY(put(thread_, CKPT_IN_BOX(goes_on), u32{wish.goes_on}));
@@ -185,7 +178,7 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why)
   entering.rip = agent_.entry;
   entering.orig_rax = ~u64{0};
   entering.eflags = 0x202;  // interrupts, nothing else
-  CKPT_TRY(put(thread_, CKPT_IN_BOX(asked), number_));
+  CKPT_TRY(put(thread_, CKPT_IN_BOX(asked), number));
   if (auto set = held.set_registers(entering); !set.ok()) {
     (void)put(thread_, CKPT_IN_BOX(asked), last);
     return set;
@@ -193,40 +186,6 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, report& why)
   u64 all = ~u64{0};
   (void)ptrace(PTRACE_SETSIGMASK, thread_, sizeof all, &all);
   return {};
-}
-
-/// In a process of its own: it works on when this one is killed, and what it holds and cannot let go,
-/// the kernel lets go at its end. Where only ancestors may look (Yama), in a thread of our own.
-result<void> outside_checkpoint::ask(const outside_wish& wish, report& why) {
-  struct told {
-    result<void> outcome = errc::gone;
-    report why;
-    u32 number = 0;
-  };
-  void* room = mmap(nullptr, sizeof(told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (room == MAP_FAILED) return static_cast<errc>(errno);
-  auto* shared = new (room) told;
-  sigset_t all, before;
-  sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
-  const pid_t tracer = fork();
-  if (tracer == 0) {
-    (void)setsid();  // what is signalled to our group is not meant for it
-    shared->outcome = ask_held(wish, shared->why);
-    shared->number = number_;
-    _exit(0);
-  }
-  while (tracer > 0 && waitpid(tracer, nullptr, 0) < 0 && errno == EINTR) {
-  }
-  sigprocmask(SIG_SETMASK, &before, nullptr);
-  auto outcome = tracer < 0 ? result<void>(static_cast<errc>(errno)) : shared->outcome;
-  number_ = shared->number;
-  if (outcome.error() == errc::refused) (void)why.refuse(shared->why.line());
-  munmap(room, sizeof(told));
-  if (outcome.error() != static_cast<errc>(EPERM)) return outcome;
-  std::thread ours([&] { outcome = ask_held(wish, why); });
-  ours.join();
-  return outcome;
 }
 
 result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int patience_ms,
@@ -246,9 +205,10 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
     if (!now.ok()) return why.explain(now.error(), "it has ended");
     result<void> asked = errc::again;
     const bool free = *now == 0;
-    if (free) asked = ask(wish, why);
+    if (free)
+      asked = in_process_of_its_own(
+          [&](u32& number, report& said) { return ask_held(wish, number, said); }, number_, why);
     if (asked.ok() || asked.error() == errc::refused) return asked;
-    constexpr auto not_permitted = static_cast<errc>(EPERM), no_such = static_cast<errc>(ESRCH);
     if (asked.error() == errc::gone || asked.error() == no_such) {
       CKPT_TRY(look_before(why));  // another thread, or the line that says why not
       if (++stuck > 3) return why.refuse("its threads end faster than they can be stopped");
@@ -257,12 +217,9 @@ result<void> outside_checkpoint::begin(pid_t pid, const outside_wish& wish, int 
     if (asked.error() == not_permitted) {
       // Another asker may have let go of it meanwhile.
       const int tracer = proc::status_tracer(text_of_file(proc(thread_, "status"))).value_or(0);
-      if (++traced > 20 && tracer == 0)
-        return why.refuse("stopping it is not permitted here (another user, or a container's or "
-                          "Yama's rules for ptrace); do it as its user or as root");
-      if (traced > 20 && busy().value_or(1) == 0)
-        return why.refuse("it is traced by process ", tracer, " (", name_of(tracer),
-                          "); let that let go of it first");
+      if (++traced > 20 && tracer == 0) return refuse_permission(pid_, why);
+      if (traced > 20 && tracer != 0 && !passes_soon(tracer) && busy().value_or(1) == 0)
+        return refuse_traced(tracer, why);
     } else if (asked.error() != errc::busy && asked.error() != errc::again) {
       return why.explain(asked.error(), "cannot let it step into the agent");
     } else if (asked.error() == errc::busy && ++stuck > 2) {

@@ -39,6 +39,10 @@ struct outside_answer {
 /// Whether the agent is in it, and not at work.
 [[nodiscard]] bool has_agent(pid_t pid);
 
+enum class seen_agent { none, there, of_other_version, unseen };
+/// Reads its memory and touches nothing. `why` says why it could not be seen, or be used.
+[[nodiscard]] seen_agent look_for_agent(pid_t pid, report& why);
+
 class outside_checkpoint {
  public:
   /// Returns when the request is made. What cannot be asked is refused with a line about the
@@ -54,6 +58,7 @@ class outside_checkpoint {
 
  private:
   friend bool has_agent(pid_t pid);
+  friend seen_agent look_for_agent(pid_t pid, report& why);
   friend class attachment;
   struct agent_place {
     u64 box = 0, room = 0, entry = 0, busy = 0;
@@ -64,8 +69,7 @@ class outside_checkpoint {
   result<void> look_whether_stopped(report& why) const;
   result<void> find_agent(report& why);
   result<bool> check_mark(u64 address, const agent::outside_mark& mark, report& why);
-  result<void> ask(const outside_wish& wish, report& why);
-  result<void> ask_held(const outside_wish& wish, report& why);
+  result<void> ask_held(const outside_wish& wish, u32& number, report& why);
   result<u32> busy() const;
 
   pid_t pid_ = 0;
@@ -75,6 +79,7 @@ class outside_checkpoint {
   agent_place agent_;
   u32 number_ = 0;
   bool no_agent_ = false;
+  bool other_version_ = false;
 };
 
 /// All of it: returns when the image is complete, or with the line that says why it is not.

@@ -159,7 +159,8 @@ def check(given, work):
     expect("ckpt --", command)
     expect("ckpt -c --", ["--name"])
     expect("ckpt-restart --", options(given.fill, RESTART))
-    expect("readckpt --", ["--json", "--help", "--version"])
+    expect("readckpt --", ["--json", "--format", "--color", "--no-pager", "--help", "--version"])
+    expect("readckpt --format=", ["svg", "html"] if given.shell == "bash" else [])
     expect("ckpt -a SIGUSR", ["SIGUSR1", "SIGUSR2"], ["SIGTERM", "a-file.ckpt"])
     expect("ckpt --signal SIGT", ["SIGTERM", "SIGTSTP"], ["SIGUSR1", "SIGKILL"])
     expect("ckpt -n ", ["a-file.ckpt"], ["SIGTERM", "ls"])
@@ -170,7 +171,7 @@ def check(given, work):
     expect("ckpt-restart a-", ["a-file.ckpt"])
     expect("ckpt-restart --files ", ["rewind", "keep"], ["a-file.ckpt"])
     expect("ckpt-restart --identity ", ["keep", "namespace", "new"])
-    expect("readckpt ", ["info", "segments", "fds", "dump", "a-file.ckpt"])
+    expect("readckpt ", ["info", "segments", "fds", "core", "diff", "map", "dump", "a-file.ckpt"])
     expect("readckpt fds a-", ["a-file.ckpt"])
     if "--pid" in command:
         expect("ckpt -p ", [me])

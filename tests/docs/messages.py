@@ -100,7 +100,7 @@ def messages(root):
         for found in PIECES.finditer(text):
             calls.append((found, found[0], None))
         calls += [(found, found[1], None) for found in KEPT.finditer(text)]
-        if path.parts[-2] in ("agent", "restart", "hijack", "command", "options"):
+        if path.parts[-2] in ("agent", "restart", "hijack", "command", "options", "state"):
             calls += [(found, found[1], None) for found in NAMED.finditer(text)
                       if len(words(found[1])) >= 3]
         for found, arguments, name in calls:

@@ -219,10 +219,6 @@ def body(setup):
         f"{what} {m:.1f} ms, {w:.1f} ms" for what, (m, w) in spread.items()))
     if sum(n for key, n in run.hits.items() if key != "swept" and key[1]) < count // 4:
         raise harness.Failure("hardly a death came while the image was written")
-    # Three in ten may have met a busy machine: a death that waits for the disk is late every time.
-    for what, ms in run.late.items():
-        if sorted(ms)[len(ms) * 7 // 10] > 20:
-            raise harness.Failure(f"{what} is late: {[round(each, 1) for each in ms]}")
 
 
 if __name__ == "__main__":

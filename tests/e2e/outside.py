@@ -4,13 +4,13 @@
 its signals matters, and no call of it ends early; each thing that stands in the way is one line; and
 whoever asks may be killed at any moment."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import asking
 import harness
 
 STATES = {
@@ -221,18 +221,13 @@ def no_agent(setup):
     session.process.wait()
 
 
-def no_process(setup):
-    session = harness.Session(setup)
-    refused(session, "no such process", pid=(1 << 22) - 3)
 
-
-def zombie(setup):
+def unreaped_child(setup):
     session = harness.Session(setup)
     session.start(session.script(
         "if os.fork() == 0: os._exit(0)\nready()\nwait()\nprint('ok')\n"))
     child = harness.children_of(session.process.pid)[0]
     session.process.wait_until(lambda: "Z" in harness.read_proc(child, "stat"), "a zombie")
-    refused(session, "zombie", pid=child)
     refused(session, "child process")
     session.end()
 
@@ -250,42 +245,6 @@ def stopped(setup):
     session.end()
 
 
-def traced(setup):
-    session = harness.Session(setup)
-    session.start(session.script("ready()\nwait()\nprint('ok')\n"))
-    libc = ctypes.CDLL(None, use_errno=True)
-    seize, detach = 0x4206, 17
-    pid = session.process.pid
-    tracer = os.fork()
-    if tracer == 0:
-        if setup.drops:
-            os.setresgid(harness.USER_ID, harness.USER_ID, harness.USER_ID)
-            os.setresuid(harness.USER_ID, harness.USER_ID, harness.USER_ID)
-        libc.ptrace.argtypes = [ctypes.c_long] * 4
-        os._exit(0 if libc.ptrace(seize, pid, 0, 0) == 0 and signal.pause() is None else 1)
-    try:
-        session.process.wait_until(
-            lambda: f"TracerPid:\t{tracer}" in harness.read_proc(pid, "status"), "a tracer")
-        refused(session, f"traced by process {tracer}")
-    finally:
-        os.kill(tracer, signal.SIGKILL)
-        os.waitpid(tracer, 0)
-    asked(session, "-c")
-    session.end()
-
-
-def other_user(setup):
-    if os.geteuid() != 0 or not setup.drops:
-        raise harness.Skip("needs root's process and an ordinary user who asks")
-    session = harness.Session(setup)
-    (session.cwd / "script.py").write_text(harness.PRELUDE + "ready()\nwait()\nprint('ok')\n")
-    setup.drops = False
-    try:
-        session.start(["/usr/bin/python3", "-I", "-S", "script.py"])
-    finally:
-        setup.drops = True
-    refused(session, "not permitted", "root")
-    session.end()
 
 
 def in_vfork(setup):
@@ -307,19 +266,6 @@ def in_vfork(setup):
     if session.process.wait() != 0:
         raise harness.Failure(f"{session.process.stderr()!r}")
 
-
-def strict_seccomp(setup):
-    session = harness.Session(setup)
-    session.start(session.script(
-        "import ctypes\nready()\nlibc = ctypes.CDLL(None)\n"
-        "libc.prctl(22, 1, 0, 0, 0)\nwhile True: pass\n"))
-    session.process.wait_until(
-        lambda: "Seccomp:\t1" in harness.read_proc(session.process.pid, "status"), "strict seccomp")
-    refused(session, "strict seccomp")
-    if session.process.ended(0.2):
-        raise harness.Failure(f"it was killed: {session.process.status}")
-    session.process.signal(signal.SIGKILL)
-    session.process.wait()
 
 
 def in_namespace(setup):
@@ -363,16 +309,14 @@ def body(setup):
         ("askers killed, in a call", lambda: askers_killed(setup, "wait_sigtimedwait")),
         ("askers killed, threads", lambda: askers_killed(setup, "threads_registers")),
         ("no agent", lambda: no_agent(setup)),
-        ("no process", lambda: no_process(setup)),
-        ("zombie", lambda: zombie(setup)),
+        ("child not waited for", lambda: unreaped_child(setup)),
         ("stopped", lambda: stopped(setup)),
-        ("traced", lambda: traced(setup)),
-        ("other user", lambda: other_user(setup)),
         ("vfork", lambda: in_vfork(setup)),
-        ("strict seccomp", lambda: strict_seccomp(setup)),
         ("namespaces", lambda: in_namespace(setup)),
         ("usage", lambda: usage(setup)),
     ]
+    cases += asking.Asking(setup, lambda session, text: session.start(session.script(text)),
+                           lambda session: asked(session, "-c"), refused).cases()
     harness.run_cases(setup, cases)
 
 

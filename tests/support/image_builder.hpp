@@ -304,6 +304,8 @@ class image_builder {
     for (u8 i = 0; i < 16; ++i) h.id.bytes[i] = static_cast<u8>(0xa0 + i);
     h.window_address = window;
     h.window_size = window_pages * page_size;
+    h.agent_entry = code + 0x200;
+    h.agent_stack = stack + 0x2000;
     h.metadata_checksum = format::checksum(metadata.view());
     const auto head = bytes_of_text(restarter).first(format::header_offset);
     const auto rest = bytes_of_text(restarter).subspan(format::header_offset + sizeof h);

@@ -43,7 +43,7 @@ void store(std::span<std::byte> image, u64 offset, const T& value) {
 /// The checksums over the restarter and the blocks of the data, as far as they lie in the image.
 inline void repair_contents(std::span<std::byte> image) {
   auto h = header_of(image);
-  const u64 header_end = format::header_offset + h.header_size;
+  const u64 header_end = format::header_offset + sizeof h;
   if (h.metadata_offset >= header_end && h.metadata_offset <= image.size()) {
     XXH3_state_t state;
     XXH3_64bits_reset(&state);

@@ -22,6 +22,13 @@ std::string refused(image_file& image, const char* what) {
   return test::refusal([&] { (void)dumped(image, what); });
 }
 
+request verify_of(const std::string& name) {
+  request asked;
+  asked.command = "verify";
+  asked.operands = {name};
+  return asked;
+}
+
 TEST_CASE("ADDR and LEN are read as documented") {
   const auto parsed = [](std::string_view text) {
     const auto what = parse_dump_range(text);
@@ -94,7 +101,7 @@ TEST_CASE("only the blocks that a dump touches are verified") {
   CHECK(refused(image, "400000:1") == "block 0 of the data is damaged (checksum mismatch)");
   CHECK(refused(image, "401000:1").empty());
   std::ostringstream out;
-  CHECK(test::refusal([&] { verify(image, "name", out); }) ==
+  CHECK(test::refusal([&] { verify(image, verify_of("name"), out); }) ==
         "1 of 11 blocks of the data are damaged (checksum mismatch), the first is block 0, at "
         "address 000000400000");
   CHECK(out.str().empty());
@@ -103,7 +110,7 @@ TEST_CASE("only the blocks that a dump touches are verified") {
 TEST_CASE("a whole image is said to be whole") {
   auto image = test::opened(image_builder::typical().build());
   std::ostringstream out;
-  verify(image, "na\nme", out);
+  verify(image, verify_of("na\nme"), out);
   CHECK(out.str() == "na\\012me: whole, 11 blocks, 44 KiB of data\n");
 }
 

@@ -122,7 +122,10 @@ TEST_CASE("usage is on stderr with status 2") {
   const fixture f;
   for (const char* arguments :
        {"nonsense good", "info good good", "dump good", "dump good 400000 1", "dump good xyz",
-        "--nonsense good", "--json dump good 400000", "--json=1 good"}) {
+        "--nonsense good", "--json=1 good", "core good a b", "core --json good", "diff good",
+        "--format=png map good", "--format=svg info good", "--color=mauve good", "-o x info good",
+        "-o x core good y", "-o good core good", "core good good", "--output= map good",
+        "-o x extract good", "-o x --json map good"}) {
     const auto outcome = f.run(arguments);
     INFO(arguments);
     CHECK(outcome.status == 2);
@@ -176,6 +179,39 @@ TEST_CASE("JSON is one document, of the part that was asked for") {
   CHECK_FALSE(parsed("--json threads good").contains("header"));
 }
 
+TEST_CASE("every command has JSON that says what it is of") {
+  const fixture f;
+  for (const std::string command : {"info", "segments", "fds", "threads", "state", "map", "verify",
+                                    "gdb", "extract", "cmdline", "environ"}) {
+    const auto outcome = f.run("--json " + command + " good");
+    INFO(command << outcome.err);
+    CHECK(outcome.status == 0);
+    const auto document = nlohmann::json::parse(outcome.out);
+    CHECK(document["command"] == command);
+    CHECK(document["image"] == "good");
+  }
+  const auto parsed = [&](const std::string& arguments) {
+    return nlohmann::json::parse(f.run(arguments).out);
+  };
+  CHECK(parsed("--json cmdline good")["words"] ==
+        nlohmann::json::array({"victim", "--count", "two words"}));
+  CHECK(parsed("--json dump good 600ffc:4")["bytes"] == "68686868");
+  CHECK(parsed("--json diff good good")["pages"]["compared"] == 9);
+  CHECK(parsed("--json core good c")["threads"] == 1);
+  CHECK(parsed("--json extract good fd:9 x")["size"] == 5000);
+  CHECK(f.run("extract good /tmp/gone | head -c 5").out == "xxxxx");
+}
+
+TEST_CASE("what is not there to extract is said") {
+  const fixture f;
+  CHECK(f.run("extract good fd:3").err ==
+        "readckpt: good: the image has no contents of descriptor 3, only its name\n");
+  CHECK(f.run("extract good nothing").status == 1);
+  CHECK(f.run("extract good 5000").err ==
+        "readckpt: good: address 000000005000 is not mapped\n");
+  CHECK(contains(f.run("extract good").out, "object:1"));
+}
+
 TEST_CASE("no control character of an image reaches the terminal") {
   const fixture f;
   const std::string evil =
@@ -197,7 +233,10 @@ TEST_CASE("no control character of an image reaches the terminal") {
   std::ofstream(f.path("e\x1b"), std::ios::binary) << std::ifstream(f.path("evil")).rdbuf();
   for (const char* arguments :
        {"evil", "segments evil", "fds evil", "threads evil", "cmdline evil", "environ evil",
-        "--json evil", "$'e\\x1b'", "verify $'e\\x1b'", "dump $'e\\x1b' 1"}) {
+        "--json evil", "$'e\\x1b'", "verify $'e\\x1b'", "dump $'e\\x1b' 1", "map evil",
+        "map --format=text evil", "map --format=html evil", "gdb evil", "extract evil",
+        "diff evil $'e\\x1b'", "diff evil good", "extract evil $'\\x1b[1m'", "info $'\\x1b'",
+        "-o $'\\x1b/x' core evil"}) {
     const auto outcome = f.run(arguments);
     INFO(arguments);
     CHECK_FALSE((outcome.out.empty() && outcome.err.empty()));

@@ -4,6 +4,8 @@
 // whose timers nobody else has.
 #include "ckpt/state/posix_timers.hpp"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <ctime>
 
@@ -93,11 +95,71 @@ TEST_CASE("a signal that waited waits again, with the expirations behind it") {
           t.state = timer_signal_pending;
           if (!create_posix_timer(t).ok() || !start_posix_timer(t).ok()) return 1;
           int outcome = 2;
-          take_signals(t.signal, 1, [&](const sys::abi::siginfo& info) {
+          const auto note = [&](const sys::abi::siginfo& info) {
             outcome = is_from_timer(info) && timer_id_of(info) == 0 ? 0 : 3;
             if (overrun_of(info) != 2) outcome = 4;
-          });
+          };
+          take_signals(t.signal, 1, note, {});
           return outcome;
+        }) == 0);
+}
+
+TEST_CASE("what is queued after the signal of a timer comes behind it") {
+  CHECK(test::in_child([] {
+          block_everything();
+          for (i32 i = 0; i < 3000; ++i) {
+            posix_timer t = timer(i);
+            t.interval_ns = i % 2 != 0 ? i64{0} : second;
+            t.due_ns = i % 2 != 0 ? i64{-1} : -second;
+            t.state = timer_signal_pending;
+            if (!create_posix_timer(t).ok() || !start_posix_timer(t).ok()) return 1;
+            if (::sigqueue(::getpid(), t.signal, sigval{.sival_int = 5}) != 0) return 2;
+            int timers_place = 0, place = 0;
+            const auto note = [&](const sys::abi::siginfo& info) {
+              ++place;
+              if (is_from_timer(info)) timers_place = place;
+            };
+            take_signals(t.signal, 2, note, {});
+            if (place != 2 || timers_place != 1) return 3;
+            if (!sys::timer_delete(i).ok()) return 4;
+          }
+          return 0;
+        }) == 0);
+}
+
+TEST_CASE("a timer that fires again while its signal is taken keeps no place in the queue") {
+  CHECK(test::in_child([] {
+          block_everything();
+          posix_timer t = timer(0);
+          if (!create_posix_timer(t).ok()) return 1;
+          const auto queue = [&](int value) {
+            return ::sigqueue(::getpid(), t.signal, sigval{.sival_int = value}) == 0;
+          };
+          const ::timespec later{0, 20'000'000};
+          if (!queue(1) || !sys::timer_settime(0, 0, {{0, 1'000'000}, {0, 1}}).ok()) return 2;
+          ::nanosleep(&later, nullptr);
+          if (!queue(2)) return 3;
+          sys::abi::siginfo late[4]{};
+          const auto stop_late = [&](const sys::abi::siginfo& info) {
+            if (!is_from_timer(info)) return;
+            ::nanosleep(&later, nullptr);
+            queue(3);  // somebody else's, and it stays the last
+            (void)sys::timer_settime(0, 0, {{0, 0}, {0, 0}});
+          };
+          if (take_signals(t.signal, 3, stop_late, late) != 1) return 4;
+          t.interval_ns = second;
+          t.due_ns = -second / 2;
+          t.state = timer_signal_pending;
+          if (!queue(1) || !start_posix_timer(t).ok() || !queue(2)) return 5;
+          if (!put_back(late[0], t.signal, ::getpid(), ::gettid()).ok()) return 6;
+          int order = 0;
+          const auto note = [&](const sys::abi::siginfo& info) {
+            i32 value = 0;
+            std::memcpy(&value, info.fields + 8, sizeof value);
+            order = order * 10 + (is_from_timer(info) ? 9 : value);
+          };
+          take_signals(t.signal, 10, note, {});
+          return order == 1923 ? 0 : 7;
         }) == 0);
 }
 

@@ -41,7 +41,7 @@ asm(".text\n.globl wait_with_registers\n.type wait_with_registers,@function\nwai
 
 namespace {
 
-constexpr unsigned threads = 1000;
+unsigned threads = 1000;  // or the second argument
 thread_local uint64_t local_value = 0xdddd;
 thread_local uint64_t local_zero;
 pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -76,6 +76,7 @@ void* in_condition() {
 
 int main(int count, char** values) {
   victim::begin(count, values);
+  if (count > 2) threads = static_cast<unsigned>(atoi(values[2]));
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, 64 << 10);

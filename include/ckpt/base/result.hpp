@@ -27,6 +27,8 @@ enum class [[nodiscard]] errc : int {
   busy = 16,
   exists = 17,
   invalid = 22,
+  too_many_files_here = 23,  // ENFILE
+  too_many_files = 24,       // EMFILE
   no_space = 28,
   range = 34,
   no_system_call = 38,

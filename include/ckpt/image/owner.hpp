@@ -70,43 +70,51 @@ inline u32 mark_of(std::string_view text) {
   return static_cast<u32>(format::checksum(bytes_of_text(text)));
 }
 
-/// Of the process that /proc calls `pid`; with 0, of where we are only.
+/// Of the process that /proc calls `pid`; with 0, of where we are only. Whoever cannot read this is
+/// not to guess: what it signs would seem to be another's.
 // Context: any, no libc
-inline process_identity identity_of(i32 pid) {
+inline result<process_identity> identity_of(i32 pid) {
   process_identity who;
   char text[64];
-  who.boot = mark_of(proc::read_text("/proc/sys/kernel/random/boot_id", text).value_or(""));
+  const auto boot = proc::read_text("/proc/sys/kernel/random/boot_id", text);
+  if (!boot.ok() && boot.error() != errc::no_entry && boot.error() != errc::access)
+    return boot.error();
+  who.boot = mark_of(boot.value_or(""));
   sys::abi::utsname names{};
-  if (sys::uname(names).ok()) who.host = mark_of(names.nodename);
+  CKPT_TRY(sys::uname(names));
+  who.host = mark_of(names.nodename);
   // Whoever looks at the same /proc knows a process by the same number.
   sys::abi::stat view{};
-  if (sys::newfstatat(sys::abi::at_fdcwd, "/proc", view, 0).ok()) who.view = static_cast<u32>(view.st_dev);
+  CKPT_TRY(sys::newfstatat(sys::abi::at_fdcwd, "/proc", view, 0));
+  who.view = static_cast<u32>(view.st_dev);
   if (pid == 0) return who;
-  if (const auto seen = look_at_process(pid); seen.ok()) {
-    who.pid = pid;
-    who.start = seen->start;
-  }
+  const auto seen = CKPT_TRY(look_at_process(pid));
+  who.pid = pid;
+  who.start = seen.start;
   return who;
 }
 
 /// Of the caller, by the number that /proc has for it.
 // Context: any, no libc
-inline process_identity own_identity() {
+inline result<process_identity> own_identity() {
   char link[32];
-  const auto size = sys::readlinkat(sys::abi::at_fdcwd, "/proc/self", link, sizeof link);
-  const auto pid = size.ok() ? parse_number({link, *size}) : result<u64>(size.error());
-  return identity_of(static_cast<i32>(pid.value_or(0)));
+  const auto size = CKPT_TRY(sys::readlinkat(sys::abi::at_fdcwd, "/proc/self", link, sizeof link));
+  return identity_of(static_cast<i32>(CKPT_TRY(parse_number({link, size}))));
 }
 
 /// Whether the process that wrote an image may live. One that cannot be seen from where `here` looks,
 /// on another machine or in another container, may.
 // Context: any, no libc
-inline bool may_live(const process_identity& writer, const process_identity& here) {
+inline result<bool> may_live(const process_identity& writer, const process_identity& here) {
   if (writer.pid == 0) return false;
   if (writer.boot != here.boot) return writer.host != here.host;  // this machine has been started anew
   if (writer.view != here.view) return true;
   const auto seen = look_at_process(writer.pid);
-  if (!seen.ok()) return seen.error() != errc::no_entry && seen.error() != errc::no_process;
+  if (!seen.ok()) {
+    if (seen.error() == errc::no_entry || seen.error() == errc::no_process) return false;
+    if (seen.error() == errc::access || seen.error() == errc::perm) return true;
+    return seen.error();
+  }
   // Rounded twice, in two namespaces.
   return seen->lives && seen->start + 2 >= writer.start && writer.start + 2 >= seen->start;
 }
@@ -126,14 +134,20 @@ inline process_identity writer_of(const format::file_header& h) {
 /// the program has written last, or comes from; `me` is who it is itself, and `number` what /proc calls
 /// it, which is not `me`'s behind a stand-in; `gone` is known to be dead.
 // Context: any, no libc
-inline bool belongs_to_another(const char* name, const wire::blob<16>& known,
+inline result<bool> belongs_to_another(const char* name, const wire::blob<16>& known,
                                const process_identity& me, i32 number,
                                const process_identity& gone = {}) {
   const auto opened = sys::openat(sys::abi::at_fdcwd, name,
                                   sys::abi::o_rdonly | sys::abi::o_nonblock | sys::abi::o_noctty |
                                       sys::abi::o_cloexec);
   // Images are private: what another user's is, nobody can say.
-  if (!opened.ok()) return opened.error() == errc::access;
+  if (!opened.ok()) {
+    constexpr errc ours_to_see[] = {errc::interrupted, errc::no_memory, errc::too_many_files_here,
+                                      errc::too_many_files, errc::io};
+    for (const auto each : ours_to_see)
+      if (opened.error() == each) return each;
+    return opened.error() == errc::access;
+  }
   const sys::unique_fd file(*opened);
   format::file_header h{};
   sys::linux_files kernel;
@@ -142,7 +156,7 @@ inline bool belongs_to_another(const char* name, const wire::blob<16>& known,
   if (!got.ok() || *got != sizeof h || h.signature != format::image_magic) return false;
   const auto writer = writer_of(h);
   if (h.id == known || writer == me || writer == gone) return false;
-  const auto here = identity_of(0);
+  const auto here = CKPT_TRY(identity_of(0));
   // Restarted at once and with its number, the program looks like whoever had that before it.
   if (writer.pid == number && writer.view == here.view && writer.boot == here.boot) return false;
   return may_live(writer, here);

@@ -19,35 +19,38 @@ void append_form(Text& out, const option& o) {
   if (!o.argument.empty()) out.append(' ').append(o.argument);
 }
 
-/// Every option that the reader takes; --help and --version share the last line.
+/// Those that share the line of the option before.
+[[nodiscard]] constexpr bool shares_line(id i) { return i == id::version || i == id::json; }
+
+/// Every option that `Who` takes.
 // Context: any, no libc
-template <options::reader Reader, std::size_t Capacity>
+template <options::reader Who, std::size_t Capacity>
 void append_help(fixed_text<Capacity>& out) {
   std::size_t line = 0;
+  bool begun = false;
   const auto pad_to = [&](std::size_t column) {
     do out.append(' ');
     while (out.view().size() - line < column);
   };
-  bool last = false;
-  for (const auto& o : rows_for<Reader>) {
+  for (const auto& o : rows_of<Who>) {
     if (o.long_name.empty()) continue;
-    const bool about = o.id == id::help || o.id == id::version;
-    if (about && last) {
+    const bool shares = shares_line(o.id);
+    if (shares) {
       out.append("; ");
     } else {
+      if (begun) out.append('\n');
+      begun = true;
       line = out.view().size();
       out.append(o.short_name != 0 ? "  " : "      ");
     }
     append_form(out, o);
-    if (about && last)
+    if (shares)
       out.append(' ');
     else
       pad_to(help_column);
     out.append(o.brief);
-    last = about;
-    if (!about) out.append('\n');
   }
-  if (last) out.append('\n');
+  out.append('\n');
 }
 
 }  // namespace ckpt::options

@@ -5,6 +5,8 @@
 // are made from this table.
 #pragma once
 
+#include <array>
+
 #include "ckpt/base/result.hpp"
 #include "ckpt/base/types.hpp"
 
@@ -36,6 +38,8 @@ enum class id : u8 {
   keep_image,
   on,
   exit_code,
+  doctor,
+  json,
   help,
   version
 };
@@ -139,27 +143,31 @@ inline constexpr option table[] = {
     {id::exit_code, "exit-code", 0, "N", "", command,
      "exit with N after a checkpoint that has ended PROGRAM, as queues expect (85, 75; default: 0)",
      "status after a checkpoint that ended it"},
+    {id::doctor, "doctor", 0, "", "", command,
+     "say what stops a checkpoint of process PID, or a restart of IMAGE, and what helps; without "
+     "either, what this machine gives",
+     "can PID, IMAGE or this machine?"},
+    {id::json, "json", 0, "", "", command, "with --doctor: the answer as JSON",
+     "as JSON"},
     {id::help, "help", 'h', "", "", command | restart, "show this help", "this text"},
     {id::version, "version", 'V', "", "", command | restart, "show the version", "the version"},
 };
 
-/// The rows that a reader takes. The restarter holds them and no other: it must be small.
-template <u8 Readers>
-inline constexpr auto rows_for = [] {
-  constexpr auto count = [] {
+/// The rows that one reader takes and no others: the restarter, which every image carries, is smaller
+/// by the rest.
+template <reader Who>
+inline constexpr auto rows_of = [] {
+  constexpr auto is_its_own = [](const option& o) { return (o.readers & Who) != 0; };
+  constexpr std::size_t count = [&] {
     std::size_t n = 0;
-    for (const auto& o : table) n += (o.readers & Readers) != 0 ? 1 : 0;
+    for (const auto& o : table) n += is_its_own(o) ? 1 : 0;
     return n;
   }();
-  struct {
-    option rows[count];
-    [[nodiscard]] constexpr const option* begin() const { return rows; }
-    [[nodiscard]] constexpr const option* end() const { return rows + count; }
-  } found{};
-  std::size_t n = 0;
+  std::array<option, count> rows{};
+  std::size_t i = 0;
   for (const auto& o : table)
-    if ((o.readers & Readers) != 0) found.rows[n++] = o;
-  return found;
+    if (is_its_own(o)) rows[i++] = o;
+  return rows;
 }();
 
 /// 1, yes, true, on and 0, no, false, off, in any case.

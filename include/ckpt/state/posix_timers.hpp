@@ -84,6 +84,23 @@ inline result<void> set_due_before(i32 id, i32 clock, i64 ago, i64 interval) {
   return sys::timer_settime(id, sys::abi::timer_abstime, {timespec_of(interval), timespec_of(due)});
 }
 
+/// Waits until a timer that was set into the past has queued its signal, which an interrupt of the
+/// clock does, some time after the call that set it: what is queued next must come behind it. Until
+/// then the kernel says that one nanosecond remains (timer_get of kernel/time/posix-timers.c).
+// Context: all signals blocked, all others frozen
+inline result<void> wait_for_signal_of(i32 id) {
+  sys::abi::timespec clock{};
+  CKPT_TRY(sys::clock_gettime(sys::abi::clock_monotonic, clock));
+  const i64 patience = nanoseconds(clock) + second;
+  while (true) {
+    sys::abi::itimerspec left{};
+    CKPT_TRY(sys::timer_gettime(id, left));
+    if (nanoseconds(left.it_value) != 1) return {};
+    CKPT_TRY(sys::clock_gettime(sys::abi::clock_monotonic, clock));
+    if (nanoseconds(clock) > patience) return {};
+  }
+}
+
 }  // namespace timer_detail
 
 /// si_timerid and si_overrun, which only a signal of a timer has.
@@ -134,13 +151,27 @@ inline result<captured_timer> capture_posix_timer(const proc::posix_timer& seen,
 
 /// The expirations behind a signal that waits are counted where no call shows them: only who takes
 /// the signal is told. Takes `count` signals of that number and tells visit(info) of each; whoever
-/// calls this puts them back with requeue().
+/// calls this puts them back with queue_signals(), and then what has come meanwhile, which is in
+/// the first of `late`, as many as this returns.
+///
+/// To take the signal of a periodic timer starts it, and before visit() can stop it, it may have
+/// fired again. Such a signal is void, but it keeps its place in the queue, and the timer's next
+/// one would take that place: so the queue is emptied to its end, where the kernel drops it
+/// (before 6.13 it delivers it).
 // Context: triggering thread, all signals blocked, all others frozen
 template <class Visitor>
-void take_signals(int signal, u32 count, Visitor&& visit) {
+u32 take_signals(int signal, u32 count, Visitor&& visit, std::span<sys::abi::siginfo> late) {
   sys::abi::siginfo info{};
-  for (; count > 0 && sys::rt_sigtimedwait(u64{1} << (signal - 1), info, {0, 0}).ok(); --count)
-    visit(info);
+  const auto take = [&] {
+    return sys::rt_sigtimedwait(u64{1} << (signal - 1), info, {0, 0}).ok();
+  };
+  bool left = true;
+  for (; count > 0 && left; --count)
+    if (left = take(); left) visit(info);
+  u32 more = 0;
+  while (left && more < late.size() && (left = take()))
+    if (!is_from_timer(info)) late[more++] = info;
+  return more;
 }
 
 /// Notes the signal that was taken for a timer at `taken_ns` of its clock. Its overrun counts what
@@ -168,8 +199,10 @@ inline void note_pending(captured_timer& captured, const sys::abi::siginfo& info
 inline result<void> start_posix_timer(const posix_timer& t) {
   using namespace timer_detail;
   if (t.state == timer_stopped) return {};
-  if (t.state == timer_signal_pending)
-    return set_due_before(t.id, t.clock, -t.due_ns, t.interval_ns);
+  if (t.state == timer_signal_pending) {
+    CKPT_TRY(set_due_before(t.id, t.clock, -t.due_ns, t.interval_ns));
+    return wait_for_signal_of(t.id);
+  }
   const bool has_overrun =
       t.overrun > 0 && t.interval_ns > 0 && (t.notify & sys::abi::sigev_none) == 0;
   if (!has_overrun || is_cpu_clock(t.clock))
@@ -177,7 +210,7 @@ inline result<void> start_posix_timer(const posix_timer& t) {
   CKPT_TRY(set_due_before(t.id, t.clock, (i64{t.overrun} + 1) * t.interval_ns - t.due_ns,
                           t.interval_ns));
   sys::abi::siginfo info{};
-  CKPT_TRY(sys::rt_sigtimedwait(u64{1} << (t.signal - 1), info, {0, second / 10}));
+  CKPT_TRY(sys::rt_sigtimedwait(u64{1} << (t.signal - 1), info, {1, 0}));
   if (overrun_of(info) < t.overrun) return errc::range;  // this machine is younger than the past
   return {};
 }

@@ -97,4 +97,12 @@ inline result<void> restore_pending(const pending_signal& p, int pid, int tid) {
   return sys::rt_tgsigqueueinfo(pid, tid, p.signal, info);
 }
 
+/// A signal that was just taken from this thread's queues: tgkill(2) is for a thread.
+// Context: all signals blocked
+inline result<void> put_back(const sys::abi::siginfo& info, int signal, int pid, int tid) {
+  if (info.si_code == sys::abi::si_tkill)
+    return sys::rt_tgsigqueueinfo(pid, tid, signal, info);
+  return sys::rt_sigqueueinfo(pid, signal, info);
+}
+
 }  // namespace ckpt::state

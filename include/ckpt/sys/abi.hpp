@@ -153,7 +153,7 @@ struct sigevent {
 };
 static_assert(sizeof(sigevent) == 64);
 inline constexpr int sigev_signal = 0, sigev_none = 1, sigev_thread_id = 4, timer_abstime = 1;
-inline constexpr i32 si_timer = -2, si_queue = -1, si_user = 0;
+inline constexpr i32 si_tkill = -6, si_timer = -2, si_queue = -1, si_user = 0;
 
 // clone(2), wait(2), futex(2)
 inline constexpr u64 clone_vm = 0x100, clone_fs = 0x200, clone_files = 0x400,

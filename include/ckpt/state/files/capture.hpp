@@ -9,6 +9,7 @@
 #include "ckpt/format/metadata.hpp"
 #include "ckpt/state/files/classifier.hpp"
 #include "ckpt/state/files/epoll.hpp"
+#include "ckpt/state/files/epoll_targets.hpp"
 #include "ckpt/state/files/event_files.hpp"
 
 namespace ckpt::state {
@@ -27,7 +28,7 @@ struct open_elsewhere {
 
 class files_capture {
  public:
-  static constexpr u32 max_unnamed = 64;
+  static constexpr u32 max_unnamed = most_unnamed;
 
   /// `proc` is "/proc/PID" of the program and `task` that of one of its threads; `pid` and `tid` are
   /// their numbers for calls. A main thread that has ended shows no descriptors. `scratch` holds the names
@@ -120,24 +121,7 @@ class files_capture {
       e.kind = file_kind::regular;
       return {};
     }
-    CKPT_TRY(kinds_.classify(e, *link, why));
-    if (e.kind == file_kind::regular) {
-      sys::abi::stat named{};
-      const auto found = sys::newfstatat(sys::abi::at_fdcwd, link->data(), named, 0);
-      constexpr auto no_directory = static_cast<errc>(20);  // ENOTDIR
-      if (!found.ok() && found.error() != errc::no_entry && found.error() != errc::access &&
-          found.error() != no_directory)
-        return why.explain(found.error(), "cannot look at the file of descriptor ", e.fd);
-      if (!found.ok() || named.st_ino != e.st_ino || named.st_dev != e.st_dev) {
-        // It still has a name, but not this one: unlinked beside a hard link, hidden by a mount,
-        // below a directory closed to this user. A copy is as good for who only reads.
-        if ((e.info.flags & u32{sys::abi::o_accmode}) != u32{sys::abi::o_rdonly})
-          return files_.refuse(e, why, "a file open for writing that its path no longer leads to",
-                               "what it writes after a restart would be lost; make the path lead "
-                               "to it");
-        e.kind = file_kind::deleted;
-      }
-    }
+    CKPT_TRY(kinds_.decide(e, *link, why));
     return e.kind == file_kind::deleted ? take_content(e, why) : result<void>();
   }
 
@@ -209,7 +193,7 @@ class files_capture {
                                            peer != nullptr ? files_.table().at(peer->first).id : no_peer,
                                            files_.table().left(), out, reason);
       if (!captured.ok() && captured.error() == errc::refused)
-        return why.refuse("the socket on descriptor ", e.fd, " cannot be saved: ", reason.line());
+        return refuse_socket(why, e.fd, reason);
       return captured;
     }();
     if (!outcome.ok()) return why.explain(outcome.error(), "cannot look into descriptor ", e.fd);
@@ -218,43 +202,18 @@ class files_capture {
 
   /// `fd` is ours and refers to the same epoll.
   result<void> describe_epoll(const entry& e, int fd, format::metadata_builder& out, report& why) {
-    // The file's own list, sorted by number: entries of one number keep their order, by which
-    // kcmp(2) tells them apart.
     const auto text = CKPT_TRY(files_.read_long_info(e.fd));
     mutable_bytes room = files_.table().left().subspan(align_up(text.size(), 16));
     epoll record{};
     record.open_file = e.id;
-    u64 count = 0;
-    auto* targets = reinterpret_cast<proc::epoll_target*>(room.data());
-    const u64 capacity = room.size() / 2 / sizeof(proc::epoll_target);
-    CKPT_TRY(proc::for_each_epoll_target(text, [&](const proc::epoll_target& t) -> result<void> {
-      if (count == capacity) return errc::no_memory;
-      targets[count++] = t;
-      return {};
-    }));
-    merge_sort(std::span(targets, count), std::span(targets + count, count),
-               [](const auto& a, const auto& b) { return a.descriptor < b.descriptor; });
     CKPT_TRY(out.begin(record));
-    u32 nth = 0;
-    for (u64 i = 0; i < count; ++i) {
-      const auto& t = targets[i];
-      nth = i > 0 && targets[i - 1].descriptor == t.descriptor ? nth + 1 : 0;
-      const bool alone = nth == 0 && (i + 1 == count || targets[i + 1].descriptor != t.descriptor);
-      if (alone && is_still_registered(fd, t)) {
-        CKPT_TRY(add_entry(t, *files_.table().find(t.descriptor), record, out));
-        continue;
-      }
-      const auto found = find_target(e.fd, t, nth);
-      if (!found.ok())
-        return why.explain(found.error(), "cannot compare what the epoll on descriptor ", e.fd,
-                           " watches (kcmp(2) is not permitted or not in this kernel)");
-      if (*found == nullptr)
-        return why.refuse("the epoll on descriptor ", e.fd, " watches a file, registered as ",
-                          t.descriptor,
-                          ", that the program has closed and another process still "
-                          "has; remove it (EPOLL_CTL_DEL) before it is closed");
-      CKPT_TRY(add_entry(t, **found, record, out));
-    }
+    CKPT_TRY(each_epoll_target(
+        text, room, [&](const proc::epoll_target& t, u32 nth, bool alone) -> result<void> {
+          if (alone && is_still_registered(fd, t))
+            return add_entry(t, *files_.table().find(t.descriptor), record, out);
+          const auto* watched = CKPT_TRY(find_epoll_target(files_, e.fd, t, nth, why));
+          return add_entry(t, *watched, record, out);
+        }));
     out.amend(record);
     return out.end();
   }
@@ -284,19 +243,6 @@ class files_capture {
     if (added.ok()) (void)sys::epoll_ctl(epoll_fd, sys::abi::epoll_ctl_del, t.descriptor, {0, 0});
     return !added.ok() && added.error() == errc::exists;
   }
-  /// The open file that an entry watches, for which the kernel walks through the whole epoll.
-  result<const entry*> find_target(i32 epoll_fd, const proc::epoll_target& t, u32 nth) {
-    const entry* at_number = files_.table().find(t.descriptor);
-    const auto compare = [&](i32 fd) {
-      const sys::abi::kcmp_epoll_slot slot{static_cast<u32>(epoll_fd),
-                                           static_cast<u32>(t.descriptor), nth};
-      return sys::kcmp(files_.tid(), files_.tid(), sys::abi::kcmp_epoll_tfd, static_cast<u64>(fd),
-                       reinterpret_cast<u64>(&slot));
-    };
-    if (at_number != nullptr && CKPT_TRY(compare(t.descriptor)) == 0) return at_number;
-    return files_.table().find_open_file(t.device, t.inode, compare);
-  }
-
   /// tee(2) copies what a pipe holds and leaves it there.
   result<void> save_pipe(const entry& e, format::metadata_builder& out, report& why) {
     const auto cannot = [&](errc error) {
@@ -343,15 +289,14 @@ class files_capture {
   /// Two descriptors may have opened the same unnamed file: then they share its contents too.
   result<void> take_content(entry& e, report& why) {
     if (const sys::unique_fd readable(files_.reopen(e.fd).value_or(-1)); !readable)
-      return files_.refuse(e, why, "a deleted file that cannot be read",
-                           "give it a name or close it");
+      return refuse_unreadable(files_, e, why);
     for (u32 i = 0; i < unnamed_count_; ++i)
       if (unnamed_[i].st.st_dev == e.st_dev && unnamed_[i].st.st_ino == e.st_ino) {
         e.content = i + 1;
         return {};
       }
     if (unnamed_count_ == max_unnamed)
-      return why.refuse("more than ", max_unnamed, " deleted and memory files are open");
+      return refuse_more_unnamed(why);
     unnamed_content& content = unnamed_[unnamed_count_];
     content.descriptor = e.fd;
     CKPT_TRY(files_.stat_of(e.fd, content.st));
@@ -392,7 +337,7 @@ class files_capture {
     const bool first_of_file = &files_.table().file_of(e) == &e;
     const auto outcome = proc::for_each_lock(*text, [&](const proc::file_lock& l) -> result<void> {
       if (l.kind == proc::lock_kind::lease)
-        return why.refuse("descriptor ", e.fd, " holds a lease; release it before the checkpoint");
+        return refuse_lease(e, why);
       // A POSIX lock belongs to the process: every descriptor of the file shows it.
       if (l.kind == proc::lock_kind::posix && !first_of_file) return {};
       file_lock record{};
@@ -413,7 +358,7 @@ class files_capture {
   std::string_view proc_;
   const descriptor_wishes& wishes_;
   program_files files_;
-  file_classifier kinds_{files_};
+  file_classifier<own_copies> kinds_{files_, own_copies(files_)};
   u32 next_id_ = 0;
   unnamed_content unnamed_[max_unnamed] = {};
   u32 unnamed_count_ = 0;

@@ -1,19 +1,63 @@
 // SPDX-License-Identifier: MIT
 //
-// What each open file of the frozen program is, and so how it comes back; or why it cannot.
+// What each open file of the program is, and so how it comes back; or why it cannot. What /proc does
+// not tell, Look answers: the helper by its copies of the open files, others as they can.
 #pragma once
 
 #include "ckpt/maps/name.hpp"
+#include "ckpt/state/files/own_copies.hpp"
 #include "ckpt/state/files/program_files.hpp"
 #include "ckpt/state/files/sockets.hpp"
 
 namespace ckpt::state {
 
+/// Files without a name whose contents an image can hold.
+inline constexpr u32 most_unnamed = 64;
+
+// What else stops a checkpoint, said in the same words by whoever finds it.
+inline errc refuse_more_unnamed(report& why) {
+  return why.refuse("more than ", most_unnamed, " deleted and memory files are open");
+}
+inline errc refuse_unreadable(program_files& files, const seen_descriptor& e, report& why) {
+  return files.refuse(e, why, "a deleted file that cannot be read", "give it a name or close it");
+}
+/// For what waits in it.
+inline errc refuse_socket(report& why, i32 fd, const report& reason) {
+  return why.refuse("the socket on descriptor ", fd, " cannot be saved: ", reason.line());
+}
+inline errc refuse_lease(const seen_descriptor& e, report& why) {
+  return why.refuse("descriptor ", e.fd, " holds a lease; release it before the checkpoint");
+}
+
+template <class Look>
 class file_classifier {
  public:
   using entry = seen_descriptor;
 
-  explicit file_classifier(program_files& files) : files_(files) {}
+  file_classifier(program_files& files, Look look) : files_(files), look_(look) {}
+
+  /// Sets e.kind, e.stdio of what comes from outside, and whether a path still leads to it. `link` is
+  /// what link_of() has given.
+  // Context: helper, all threads frozen
+  result<void> decide(entry& e, std::string_view link, report& why) {
+    CKPT_TRY(classify(e, link, why));
+    if (e.kind != file_kind::regular) return {};
+    sys::abi::stat named{};
+    const auto found = look_.stat_named(link.data(), named);
+    constexpr auto no_directory = static_cast<errc>(20);  // ENOTDIR
+    if (!found.ok() && found.error() != errc::no_entry && found.error() != errc::access &&
+        found.error() != no_directory)
+      return why.explain(found.error(), "cannot look at the file of descriptor ", e.fd);
+    if (found.ok() && named.st_ino == e.st_ino && named.st_dev == e.st_dev) return {};
+    // It still has a name, but not this one: unlinked beside a hard link, hidden by a mount,
+    // below a directory closed to this user. A copy is as good for who only reads.
+    if ((e.info.flags & u32{sys::abi::o_accmode}) != u32{sys::abi::o_rdonly})
+      return files_.refuse(e, why, "a file open for writing that its path no longer leads to",
+                           "what it writes after a restart would be lost; make the path lead "
+                           "to it");
+    e.kind = file_kind::deleted;
+    return {};
+  }
 
   /// Sets e.kind, and e.stdio of what comes from outside. `link` is what link_of() has given.
   // Context: helper, all threads frozen
@@ -52,7 +96,7 @@ class file_classifier {
           e.kind = file_kind::device;
           return {};
         }
-        if (!is_terminal(e)) return files_.refuse(e, why, "a device", close_it);
+        if (!look_.is_terminal(e)) return files_.refuse(e, why, "a device", close_it);
         e.kind = file_kind::outside;
         if (!from_outside(e) && !any_stdio_terminal(e))
           return files_.refuse(e, why, "a terminal that is not its standard input or output", close_it);
@@ -102,11 +146,7 @@ class file_classifier {
   }
   /// One end alone, and the kernel says that there is no other anywhere.
   bool is_left_of_pipe(const entry& e) {
-    const sys::unique_fd fd(files_.borrow(e.fd).value_or(-1));
-    if (!fd) return false;
-    sys::abi::pollfd p{fd.get(), 0, 0};
-    const i16 alone = files_.table().file_of(e).access == reads ? sys::abi::poll_hup : sys::abi::poll_err;
-    return sys::poll(&p, 1, 0).ok() && (p.revents & alone) != 0;
+    return look_.is_alone(e, files_.table().file_of(e).access == reads);
   }
 
   static bool is_memory_device(u64 device) {
@@ -114,25 +154,16 @@ class file_classifier {
            device == maps::device_number(1, 7) || device == maps::device_number(1, 8) ||
            device == maps::device_number(1, 9) || device == maps::device_number(5, 0);
   }
-  /// Asked of the helper's own copy of the descriptor: the path of a terminal may be closed to this
-  /// user, after su for instance.
-  static bool is_terminal(const entry& e) {
-    sys::abi::stat own{};
-    u8 termios[64];
-    constexpr unsigned long tcgets = 0x5401;
-    return sys::fstat(e.fd, own).ok() && own.st_dev == e.st_dev && own.st_ino == e.st_ino &&
-           sys::ioctl(e.fd, tcgets, &termios[0]).ok();
-  }
 
   /// A queue of mq_open looks like a file; its name has no directory that could be seen.
-  static bool is_message_queue(const entry& e) {
+  bool is_message_queue(const entry& e) const {
     constexpr i64 mqueue_magic = 0x19800202;
-    return sys::fstatfs_type(e.fd).value_or(0) == mqueue_magic;
+    return look_.file_system(e) == mqueue_magic;
   }
 
-  static bool is_huge(const entry& e) {
+  bool is_huge(const entry& e) const {
     constexpr i64 hugetlbfs_magic = 0x958458f6;
-    return sys::fstatfs_type(e.fd).value_or(0) == hugetlbfs_magic;
+    return look_.file_system(e) == hugetlbfs_magic;
   }
 
   /// A terminal that 0, 1 or 2 has with another access mode.
@@ -165,7 +196,7 @@ class file_classifier {
     if (room.empty()) return errc::no_memory;
     sockets_ = {reinterpret_cast<unix_socket*>(room.data()), 0};
     u64 count = 0;
-    CKPT_TRY(for_each_unix_socket(files_.table().left(), [&](const unix_socket& s) {
+    CKPT_TRY(look_.each_unix_socket(files_.table().left(), [&](const unix_socket& s) {
       if (count < wanted && files_.table().find_file(device_of_sockets_, s.inode) != nullptr)
         sockets_.data()[count++] = s;
     }));
@@ -191,10 +222,7 @@ class file_classifier {
     if (from_outside(e)) return {};
     e.kind = file_kind::socket;
     if (paired && !s->named && s->peer == 0) return {};
-    const sys::unique_fd fd(files_.borrow(e.fd).value_or(-1));
-    i32 family = -1;
-    (void)sys::getsockopt(fd.get(), sys::abi::so_domain, family);
-    if (family != sys::abi::af_unix) return files_.refuse(e, why, "a socket", close_it);
+    if (!look_.is_unix_socket(e)) return files_.refuse(e, why, "a socket", close_it);
     if (!listed.ok())
       return files_.refuse(e, why, "a socket whose peer the kernel does not tell (sock_diag)", close_it);
     if (s == nullptr) return files_.refuse(e, why, "a socket of another network namespace", close_it);
@@ -206,6 +234,7 @@ class file_classifier {
   }
 
   program_files& files_;
+  Look look_;
   std::span<unix_socket> sockets_;
   bool sockets_listed_ = false;
   u64 device_of_sockets_ = 0;

@@ -24,10 +24,16 @@ class program_files {
   /// end of a pipe must be known.
   // Context: helper, all threads frozen
   result<void> find(const descriptor_wishes& wishes, report& why) {
+    return find(wishes, why, [](entry&, errc) { return false; });
+  }
+  /// The same where the program runs on: gone(entry, errc) says whether one that cannot be looked at
+  /// is left as it is.
+  template <class Gone>
+  result<void> find(const descriptor_wishes& wishes, report& why, Gone&& gone) {
     CKPT_TRY(list(why));
     for (entry& e : table_.all()) {
       e.ignored = wishes.ignores(e.fd);
-      CKPT_TRY(look_at(e, why));
+      if (auto r = look_at(e, why); !r.ok() && !gone(e, r.error())) return r;
     }
     return table_.find_groups(why);
   }

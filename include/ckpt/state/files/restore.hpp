@@ -12,6 +12,7 @@
 #include "ckpt/format/checksum.hpp"
 #include "ckpt/format/walk.hpp"
 #include "ckpt/state/files/beside.hpp"
+#include "ckpt/state/files/check.hpp"
 #include "ckpt/state/files/epoll.hpp"
 #include "ckpt/state/files/event_files.hpp"
 #include "ckpt/state/files/file_index.hpp"
@@ -42,7 +43,7 @@ class files_restore {
       if (f.kind != file_kind::regular || f.marks.has(file_mark::as_given) || shared_.mends(f) ||
           any_descriptor(f.id) < 0)
         return {};
-      return check_regular(f, path);
+      return check_file(policy_, f, terminated(path), why_);
     });
   }
 
@@ -84,47 +85,6 @@ class files_restore {
     path_.clear();
     path_.append(path);
     return path_.c_str();
-  }
-
-  bool same_bytes(const open_file& f, const char* path) {
-    if (f.head_checksum == 0 && f.tail_checksum == 0) return false;
-    const sys::unique_fd fd(
-        sys::openat(sys::abi::at_fdcwd, path,
-                    sys::abi::o_rdonly | sys::abi::o_cloexec | sys::abi::o_nonblock)
-            .value_or(-1));
-    if (!fd) return false;
-    sys::linux_files kernel;
-    std::byte buffer[fingerprint_bytes];
-    const u64 n = f.size < sizeof buffer ? f.size.get() : sizeof buffer;
-    const mutable_bytes part(buffer, n);
-    return sys::pread_up_to(kernel, fd.get(), part, 0).value_or(0) == n &&
-           format::checksum(part) == f.head_checksum &&
-           sys::pread_up_to(kernel, fd.get(), part, f.size - n).value_or(0) == n &&
-           format::checksum(part) == f.tail_checksum;
-  }
-
-  result<void> check_regular(const open_file& f, std::string_view path) {
-    if (policy_ == files_policy::keep) return {};
-    constexpr std::string_view cure = " (put it back, or restart with --files=keep)";
-    sys::abi::stat now{};
-    const char* name = terminated(path);
-    if (auto r = sys::newfstatat(sys::abi::at_fdcwd, name, now, 0); !r.ok()) {
-      if (r.error() == errc::no_entry)
-        return why_.refuse("file ", quoted{path}, " has vanished", cure);
-      return why_.explain(r.error(), "cannot look at file ", quoted{path});
-    }
-    if ((now.st_mode & sys::abi::s_ifmt) != sys::abi::s_ifreg)
-      return why_.refuse("file ", quoted{path}, " was replaced by something else", cure);
-    const u64 size = static_cast<u64>(now.st_size);
-    const i64 modified = static_cast<i64>(now.st_mtime_sec * 1'000'000'000 + now.st_mtime_nsec);
-    const bool same_inode = now.st_dev == f.device && now.st_ino == f.inode;
-    if (size < f.size)
-      return why_.refuse("file ", quoted{path}, same_inode ? " has shrunk from " : " was replaced: ",
-                         f.size.get(), same_inode ? " to " : " bytes then, ", size,
-                         same_inode ? " bytes" : " now", cure);
-    // On another machine the inode differs; the same time or the same bytes will do.
-    if (same_inode || (size == f.size && modified == f.modified_ns) || same_bytes(f, name)) return {};
-    return why_.refuse("file ", quoted{path}, " was replaced by another", cure);
   }
 
   /// A program may have raised its limit after its start; its own comes back later.

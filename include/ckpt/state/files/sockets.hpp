@@ -171,6 +171,12 @@ result<void> for_each_unix_socket(mutable_bytes room, Visitor&& visit) {
 
 // --- capture ---------------------------------------------------------------------------------
 
+inline errc refuse_carried(report& why) {
+  return why.refuse(
+      "descriptors are on the way through it (SCM_RIGHTS); let the program "
+      "receive them first");
+}
+
 namespace socket_detail {
 
 /// struct timeval, as microseconds.
@@ -273,9 +279,7 @@ inline result<void> peek_messages(int fd, int sender, const socket_end& s, mutab
     if (!got.ok() && got.error() == errc::again) break;
     if (!got.ok()) return got.error();
     if (socket_detail::carries_descriptors(m, &control[0]) || (m.msg_flags & msg_ctrunc) != 0)
-      return why.refuse(
-          "descriptors are on the way through it (SCM_RIGHTS); let the program "
-          "receive them first");
+      return refuse_carried(why);
     if ((m.msg_flags & msg_trunc) != 0)
       return why.refuse("a message of more than ", room.size(), " bytes waits in it");
     // The end, or an empty message, which nothing tells apart once there is an end.

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+//
+// Where a restart goes on once the memory is there: code and a stack of the program's own. Whoever
+// only shows an image does not need them; whoever says that it will restart looks first.
+#pragma once
+
+#include "ckpt/image/metadata_view.hpp"
+
+namespace ckpt::image {
+
+/// The agent's entry and stack lie in memory of the program that may be run and written.
+/// Context: any, no libc
+inline result<void> check_agent(const format::file_header& h, bytes metadata, report& why) {
+  bool entry = false;
+  bool stack = false;
+  for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
+    if (s.kind == state::segment_kind::shared) return;  // not there until the agent maps it
+    const range where{s.address, s.address + s.length};
+    if (where.contains(h.agent_entry)) entry = s.protection.has(state::protection::execute);
+    if (where.contains(h.agent_stack - 8)) stack = s.protection.has(state::protection::write);
+  });
+  if (entry && stack) return {};
+  return why.refuse("has no agent to go on with");
+}
+
+}  // namespace ckpt::image
