@@ -739,6 +739,7 @@ class session final : public connection, public std::enable_shared_from_this<ses
           }
           if (!upload->data->finish()) {
             *why = upload->data->why();
+            upload->data.reset();  // gone before the answer says so
             return;
           }
           try {

@@ -21,7 +21,8 @@ from server_process import Failure, Server  # noqa: E402
 
 STEPS = 40
 PATIENCE = 120
-# Counts, and waits in the middle until its gate is gone: no clock decides where it is stopped.
+# Counts, and waits in the middle until its gate is gone: no clock decides where it is stopped. Its
+# pulse shows that it runs.
 PROGRAM = f"""
 import os, sys, time
 for i in range({STEPS}):
@@ -29,6 +30,7 @@ for i in range({STEPS}):
     if i == {STEPS // 2}:
         open(sys.argv[1], "w").close()
         while os.path.exists(sys.argv[1]):
+            os.utime(sys.argv[2])
             time.sleep(0.005)
 """
 
@@ -43,6 +45,19 @@ def same(got, wanted, what):
         raise Failure(f"{what}: {got!r:.600} instead of {wanted!r:.600}")
 
 
+def carriers(name):
+    """The processes that are bringing an image to `name`; one that has ended has no command line."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0] == b"ckpt-transfer" and name.encode() in words:
+            found.append(int(entry.parent.name))
+    return found
+
+
 class Program:
     """A python3 that counts, stops in the middle until its gate is gone, and counts on."""
 
@@ -50,11 +65,13 @@ class Program:
         self.tests = tests
         self.scratch = pathlib.Path(tempfile.mkdtemp(dir=tests.scratch))
         self.gate = self.scratch / "gate"
+        self.pulse = self.scratch / "pulse"
+        self.pulse.touch()
         self.out = self.scratch / "out"
         self.errors = self.scratch / "errors"
         self.environment = {**os.environ, "CKPT_RETRY": "0", **environment}
         self.process = subprocess.Popen(
-            [f"{tests.bin}/bin/ckpt", *options, "python3", "-c", PROGRAM, str(self.gate)],
+            [f"{tests.bin}/bin/ckpt", *options, "python3", "-c", PROGRAM, str(self.gate), str(self.pulse)],
             stdin=subprocess.DEVNULL, stdout=self.out.open("w"), stderr=self.errors.open("w"),
             cwd=self.scratch, env=self.environment)
         tests.processes.append(self.process)
@@ -66,6 +83,10 @@ class Program:
             if time.monotonic() > end or (self.process.poll() is not None and not so()):
                 raise Failure(f"waited in vain; the program says {self.errors.read_text()!r}")
             time.sleep(0.005)
+
+    def wait_until_it_runs(self):
+        before = self.pulse.stat().st_mtime_ns
+        self.wait_until(lambda: self.pulse.stat().st_mtime_ns != before)
 
     def ask(self):
         os.kill(self.process.pid, signal.SIGTSTP)
@@ -168,14 +189,14 @@ class Tests:
 
     def test_going_on(self):
         s = self.server("--keep", "100")
-        p = Program(self, "-c", "-n", f"cssrv://127.0.0.1:{s.port}/c")
+        name = f"cssrv://127.0.0.1:{s.port}/c"
+        p = Program(self, "-c", "-n", name)
         for n in range(3):
             p.ask()
-            end = time.monotonic() + PATIENCE
-            while len(s.objects()) <= n or s.litter():
-                expect(time.monotonic() < end, f"no checkpoint: {p.said()}")
-                time.sleep(0.01)
-            time.sleep(0.2)   # the one before has gone; otherwise it would be said
+            p.wait_until(lambda: len(s.objects()) > n and not s.litter())
+            # While the one before is on its way, the next would be refused.
+            p.wait_until(lambda: not carriers(name))
+            p.wait_until_it_runs()
         same(p.said(), "", "what is said")
         p.open_gate()
         same(p.end(), 0, "the program")
@@ -363,7 +384,8 @@ class Tests:
         object_file.write_bytes(data)
         expect("checksum" in p.restart(f"cssrv://127.0.0.1:{s.port}/torn", status=125), "a torn image")
         object_file.write_bytes(b"#!/bin/sh\necho evil\n")
-        expect("not a ckpt image" in p.restart(f"cssrv://127.0.0.1:{s.port}/torn", status=125) or True, "a script")
+        why = p.restart(f"cssrv://127.0.0.1:{s.port}/torn", status=125)
+        expect("not a ckpt image" in why, f"a script: {why}")
         expect("evil" not in p.out.read_text(), "a script was run")
 
 

@@ -79,16 +79,24 @@ class Server:
             self.stop(signal.SIGKILL)
 
     def again(self):
-        port = self.port
+        """At the same port, where its clients look for it."""
         self.said = ""
-        return self.start(port)
+        return self.start(self.port)
+
+    def elsewhere(self):
+        """At any port; the one before may be another's by now."""
+        self.said = ""
+        return self.start()
 
     def request(self, method, target, body=None, **headers):
         """(status, headers, body); header names have _ for -."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             fields = {k.replace("_", "-"): v for k, v in headers.items()}
-            connection.request(method, target, body=body, headers=fields)
+            try:
+                connection.request(method, target, body=body, headers=fields)
+            except (BrokenPipeError, ConnectionResetError):
+                pass   # it wants no more of the body; why, it has said
             answer = connection.getresponse()
             return answer.status, dict((k.lower(), v) for k, v in answer.getheaders()), answer.read()
         finally:
