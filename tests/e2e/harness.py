@@ -64,11 +64,11 @@ def read_proc(pid, name):
 
 def children_of(pid):
     found = []
-    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [int(word) for word in task.read_text().split()]
-        except OSError:
-            pass
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += [int(word) for word in read_proc(pid, f"task/{task}/children").split() if word.isdecimal()]
+    except OSError:   # it has ended meanwhile
+        pass
     return found
 
 

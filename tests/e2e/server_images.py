@@ -48,13 +48,13 @@ def same(got, wanted, what):
 def carriers(name):
     """The processes that are bringing an image to `name`; one that has ended has no command line."""
     found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    for process in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            words = entry.read_bytes().split(b"\0")
+            words = pathlib.Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if words[0] == b"ckpt-transfer" and name.encode() in words:
-            found.append(int(entry.parent.name))
+            found.append(int(process))
     return found
 
 
