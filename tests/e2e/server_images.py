@@ -67,6 +67,7 @@ class Program:
         self.gate = self.scratch / "gate"
         self.pulse = self.scratch / "pulse"
         self.pulse.touch()
+        os.utime(self.pulse, (0, 0))
         self.out = self.scratch / "out"
         self.errors = self.scratch / "errors"
         self.environment = {**os.environ, "CKPT_RETRY": "0", **environment}
@@ -76,6 +77,7 @@ class Program:
             cwd=self.scratch, env=self.environment)
         tests.processes.append(self.process)
         self.wait_until(self.gate.exists)
+        self.wait_until_it_runs()   # and has closed the gate's file
 
     def wait_until(self, so):
         end = time.monotonic() + PATIENCE
@@ -172,12 +174,16 @@ class Tests:
         p.ask()
         same(p.end(), 0, "the first")
         for _ in range(3):
+            stood = p.pulse.stat().st_mtime_ns
             again = subprocess.Popen([f"{self.bin}/bin/ckpt-restart", name], stdin=subprocess.DEVNULL,
                                      stdout=p.out.open("a"), stderr=p.errors.open("a"), env=p.environment)
             self.processes.append(again)
             before = s.request("HEAD", "/g")[1]["image-version"]
-            # Until the program has its handler again the signal would stop it, so it is asked from outside.
+            # Before it is the program again, it is ckpt-transfer, and that would be checkpointed.
             end = time.monotonic() + PATIENCE
+            while p.pulse.stat().st_mtime_ns == stood:
+                expect(time.monotonic() < end and again.poll() is None, f"no restart: {p.said()}")
+                time.sleep(0.005)
             while subprocess.run([f"{self.bin}/bin/ckpt", "-p", str(again.pid), "--now"],
                                  capture_output=True, check=False).returncode != 0:
                 expect(time.monotonic() < end and again.poll() is None, f"no checkpoint: {p.said()}")
