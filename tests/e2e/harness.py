@@ -63,13 +63,12 @@ def read_proc(pid, name):
 
 
 def children_of(pid):
-    found = []
     try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            found += [int(word) for word in read_proc(pid, f"task/{task}/children").split() if word.isdecimal()]
-    except OSError:   # it has ended meanwhile
-        pass
-    return found
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:     # it has ended
+        return []
+    return [int(word) for task in tasks
+            for word in read_proc(pid, f"task/{task}/children").split() if word.isdigit()]
 
 
 def processor_time(pid):
@@ -234,8 +233,10 @@ class Process:
         on a machine that gives it little has not hung."""
         limit = self.timeout if seconds is None else seconds
         for _ in range(6):
-            before = processor_time(self.pid)
             if self.ended(limit):
+                return self.status
+            before = processor_time(self.pid)
+            if self.ended(1):
                 return self.status
             if processor_time(self.pid) == before:
                 break
