@@ -13,6 +13,7 @@
 #include "ckpt/image/handover.hpp"
 #include "ckpt/image/window.hpp"
 #include "ckpt/options/help.hpp"
+#include "ckpt/options/name_pattern.hpp"
 #include "ckpt/state/limits.hpp"
 #include "identity.hpp"
 #include "image_stream.hpp"
@@ -205,6 +206,19 @@ void open_image(const char* path) {
   if (!moved.ok()) require(moved.error(), "cannot open the image");
   if (fd > 2) (void)sys::close(fd);
   global.stream = image_stream(static_cast<int>(*moved));
+}
+
+/// An image that is no file: ckpt-transfer, beside this command, fetches and verifies it and becomes it.
+void fetch_elsewhere(const char* name) {
+  const std::string_view text(name);
+  if (!options::goes_elsewhere(text)) return;
+  fixed_text<4200> path;
+  char link[4096];
+  const auto size = sys::readlinkat(sys::abi::at_fdcwd, "/proc/self/exe", link, sizeof link);
+  std::string_view self(link, size.value_or(0));
+  path.append(self.substr(0, self.rfind('/') + 1)).append("ckpt-transfer");
+  (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &global.signal_mask, nullptr);
+  require(sys::execve(path.c_str(), global.argv, global.envp), "cannot start ckpt-transfer, which fetches it");
 }
 
 /// Reads up to the metadata, checking the header and the bytes of the restarter around it.
@@ -534,6 +548,7 @@ extern "C" [[gnu::visibility("hidden")]] void restart_main(long* stack) {
     if (operand == nullptr) operand = default_operand(invoked_as);
     if (operand == nullptr) usage(2, failure_status);
     global.name.append(operand);
+    fetch_elsewhere(operand);
     open_image(operand);
   }
   read_head();

@@ -41,4 +41,5 @@ need_packages() {
 }
 
 packages_to_build=(cmake ninja-build gcc g++ libboost-dev libxxhash-dev librange-v3-dev
-  nlohmann-json3-dev libdw-dev scdoc)
+  nlohmann-json3-dev libdw-dev libboost-program-options-dev libsqlite3-dev libssl-dev liblz4-dev
+  libzstd-dev scdoc)

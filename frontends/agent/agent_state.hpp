@@ -58,6 +58,8 @@ struct alignas(128) naming {
   wire::blob<16> image{};  // the latest that it has written, or the one it comes from
   u64 number = 0;          // how many it has written
   int process = 0;         // a child that has been forked differs
+  i32 carrier = 0;         // the ckpt-transfer that may still be on its way with the latest one
+  u64 carrier_start = 0;
   fixed_text<40> suffix;   // when the name belonged to another: ".PID"
 };
 

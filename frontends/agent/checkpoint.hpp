@@ -292,6 +292,22 @@ inline bool may_begin(const wish& w) {
   return !w.waits || !me.hold.put_off(w.by_period ? hold::by_period : hold::by_request);
 }
 
+/// An image that goes elsewhere must not overtake the one before. A program that is to go on does not
+/// stand still for it.
+// Context: triggering thread, on the agent's stack
+inline result<void> wait_for_carrier(session& s, const wish& w) {
+  if (!options::goes_elsewhere(s.final_name.view())) return {};
+  // The first process of a namespace would get ckpt-transfer as its child.
+  s.may_lag = w.goes_on && !w.by_call && w.outside == nullptr && sys::getpid() != 1;
+  while (carrier_is_under_way()) {
+    if (s.may_lag)
+      return s.why.refuse("the image before is still on its way to ", quoted{s.final_name.view()},
+                          " (process ", state_of_agent.naming.carrier, ")");
+    (void)sys::nanosleep({0, 5'000'000});
+  }
+  return {};
+}
+
 /// Makes the image and ends the program, if it is not to go on; false when there is none.
 /// `looked` is what look_before() has found for the session.
 // Context: triggering thread, on the agent's stack
@@ -312,6 +328,7 @@ inline bool make_image(const wish& w, sys::abi::ucontext& context, result<void> 
     me.callbacks.note_place(
         s.thread, (below_it ? context.uc_mcontext.rsp : reinterpret_cast<u64>(&context)) - below);
     CKPT_TRY(choose_name(s, w.name));
+    CKPT_TRY(wait_for_carrier(s, w));
     // Now, for the image: who is restarted from it asks, too.
     me.error.clear();
     close_outside_box(true);

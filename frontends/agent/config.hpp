@@ -50,6 +50,8 @@ struct config {
   bool try_seccomp = false;
   fixed_text<name_capacity> log;
   options::ignored_descriptors ignored;
+  fixed_text<32> compress;                // for ckpt-transfer
+  fixed_text<name_capacity> transfer;     // where that is
 
   /// False when the value means nothing; the default stays.
   bool set(options::id id, std::string_view value) {
@@ -96,6 +98,18 @@ struct config {
         return false;
       case options::id::ignore_fd:
         return ignored.add(value);
+      case options::id::compress: {
+        const auto how = value.substr(0, value.find(':'));
+        if (how != "lz4" && how != "zstd") return false;
+        if (how != value && !parse_number(value.substr(how.size() + 1)).ok()) return false;
+        compress.clear();
+        compress.append(value);
+        return !compress.truncated();
+      }
+      case options::id::transfer:
+        transfer.clear();
+        transfer.append(value);
+        return value.starts_with('/') && !transfer.truncated();
       case options::id::seccomp:
         try_seccomp = value == "try";
         return try_seccomp;
@@ -116,6 +130,7 @@ inline std::string_view directory_before(char (&room)[N]) {
 
 /// An image's name without its scheme; relative to where the program is now.
 inline void make_absolute(fixed_text<name_capacity>& name) {
+  if (options::goes_elsewhere(name.view())) return;
   const auto given = options::without_scheme(name.view());
   fixed_text<name_capacity> absolute;
   char directory[name_capacity + 1];

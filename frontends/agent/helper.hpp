@@ -19,6 +19,7 @@
 #include "image_name.hpp"
 #include "thread_report.hpp"
 #include "threaded_hasher.hpp"
+#include "transfer.hpp"
 
 namespace ckpt::agent {
 
@@ -60,17 +61,18 @@ class helper {
             descriptors_of_agent.memory()};
   }
 
-  [[nodiscard]] bool program_alive() const {
+  [[nodiscard]] bool program_alive() {
     // Threads that we hold are ours to reap: until then the process does not count as dead.
     int status = 0;
     const auto ended = sys::wait4(-1, &status, sys::abi::w_all | sys::abi::w_nohang);
-    if (ended.ok() && *ended > 0 && (status & 0xff) != 0x7f) return false;
+    if (ended.ok() && *ended > 0 && *ended == transfer_.child()) transfer_.was_reaped();
+    else if (ended.ok() && *ended > 0 && (status & 0xff) != 0x7f) return false;
     if (!program_) return sys::kill(s_.program, 0).ok();
     sys::abi::pollfd p{program_.get(), sys::abi::poll_in, 0};
     const auto dead = sys::poll(&p, 1, 0);
     return !dead.ok() || *dead == 0;
   }
-  void wait_for_end() const {
+  void wait_for_end() {
     while (program_alive()) (void)sys::nanosleep({0, 500'000});
   }
 
@@ -122,9 +124,16 @@ class helper {
     // Not before all threads are frozen: until then they may say more.
     regions_ = regions_of_agent.view();
     memory_.leave_out(regions_);
-    CKPT_TRY(describe());
-    CKPT_TRY(write());
-    return {};
+    if (options::goes_elsewhere(s_.final_name.view()))
+      CKPT_TRY(transfer_.start(s_, state_of_agent.output.is_there(),
+                               CKPT_TRY(s_.arena.take(room_for_environment))));
+    const auto outcome = [this]() -> result<void> {
+      CKPT_TRY(describe());
+      return write();
+    }();
+    // What it has read is no whole image, so it ends.
+    if (!outcome.ok() && program_alive()) transfer_.give_up();
+    return outcome;
   }
 
   // --- what goes into the metadata ---------------------------------------------------------
@@ -362,9 +371,17 @@ class helper {
   /// the helper lives: whoever waits for the program's end would wait for the disk, too. From here
   /// on nothing needs them; contents are read through /proc/PID/fd.
   void let_go_of_descriptors() {
-    const int kept = program_.get();
-    if (kept > 0) (void)sys::close_range(0, static_cast<u32>(kept) - 1);
-    (void)sys::close_range(static_cast<u32>(kept) + 1, ~u32{0});
+    const int kept[] = {program_.get(), transfer_.lowest_descriptor(), transfer_.highest_descriptor()};
+    u32 next = 0;
+    for (;;) {
+      u32 first = ~u32{0};  // of those kept, from `next` on
+      for (const int fd : kept)
+        if (fd >= 0 && static_cast<u32>(fd) >= next && static_cast<u32>(fd) < first)
+          first = static_cast<u32>(fd);
+      if (first > next) (void)sys::close_range(next, first - (first == ~u32{0} ? 0 : 1));
+      if (first == ~u32{0}) return;
+      next = first + 1;
+    }
   }
 
   // --- the image ---------------------------------------------------------------------------
@@ -416,15 +433,17 @@ class helper {
     const auto table_room = CKPT_TRY(s_.arena.take(header.table_size + page_size));
     const std::span table(reinterpret_cast<wire::le<u64>*>(table_room.data()),
                           header.table_size / sizeof(u64));
-    sys::unique_fd fd(CKPT_TRY(claim_name(s_)));
+    const bool elsewhere = transfer_.started();
+    sys::unique_fd fd(elsewhere ? transfer_.release_image() : CKPT_TRY(claim_name(s_)));
     // Before the memory is read: a restart knows them.
     state_of_agent.naming.image = header.id;
     state_of_agent.naming.number = s_.number;
-    image::linux_gather kernel;
     const auto watch = [this]() -> result<void> {
       if (program_alive()) return {};
       return errc::gone;
     };
+    const auto alive = [this] { return program_alive(); };
+    patient_gather<decltype(alive)> kernel{{}, alive, elsewhere};
     threaded_hasher hasher(header.block_size, table);
     if (header.data_size >= worth_a_thread) hasher.start(agent_hasher_stack_end);
     image::writer writer(kernel, fd.get(), hasher, table, watch);
@@ -434,8 +453,14 @@ class helper {
       CKPT_TRY(writer.pad_to(header.data_offset));
       CKPT_TRY(write_data(writer));
       if (auto r = writer.finish(header); !r.ok()) return r;
-      return publish(s_, fd, watch);
+      return elsewhere ? result<void>() : publish(s_, fd, watch);
     }();
+    if (elsewhere) {
+      fd.reset();
+      // Why nobody takes it, ckpt-transfer knows.
+      if (outcome.ok() || outcome.error() != errc::gone)
+        CKPT_TRY(transfer_.wait_for_end(s_.why, watch));
+    }
     if (!outcome.ok()) {
       if (s_.temporary_exists) remove_temporary(s_);
       return s_.why.explain(outcome.error(), "cannot write ", quoted{s_.final_name.view()});
@@ -469,6 +494,8 @@ class helper {
   state::files_capture* files_ = nullptr;
   u64 data_size_ = 0;
   sys::unique_fd program_;
+  transfer transfer_;
+  static constexpr u64 room_for_environment = u64{256} << 10;
   fixed_text<64> path_;
 };
 

@@ -44,6 +44,7 @@ constexpr u64 longest_path = 4095;  // PATH_MAX, without its end
 inline result<void> check_name(session& s) {
   if (s.final_name.truncated() || s.final_name.view().size() > longest_path)
     return state::refuse_long_name(s.why);
+  if (options::goes_elsewhere(s.final_name.view())) return {};
   if (options::base_of(s.final_name.view()).size() > options::longest_file_name)
     return state::refuse_long_file_name(s.why, options::base_of(s.final_name.view()));
   name_temporary(s);
@@ -82,9 +83,10 @@ inline result<void> choose_name(session& s, std::string_view given = {}) {
   (void)options::expand_name(pattern, facts, s.final_name);
   s.base_size = s.final_name.view().size();
   // A name for this checkpoint only is whatever it says, unless it belongs to another.
-  if (!told_apart && given.empty()) s.final_name.append(mine.suffix.view());
+  const bool is_command = pattern.starts_with("exec:");
+  if (!told_apart && given.empty() && !is_command) s.final_name.append(mine.suffix.view());
   CKPT_TRY(check_name(s));
-  if (s.program != me.home && !told_apart && given.empty() && !me.child_told) {
+  if (s.program != me.home && !told_apart && given.empty() && !is_command && !me.child_told) {
     me.child_told = true;
     fixed_text<2600> line;
     line.append("process ").append(s.outer_pid.view()).append(" is a child of the one that owns ");

@@ -29,6 +29,10 @@ class output {
   // Context: signal handler
   void be_careful(bool careful) { careful_ = careful; }
 
+  /// Whether descriptor 2 is still what it was.
+  // Context: helper, before its copy of it is closed
+  [[nodiscard]] bool is_there() const { return is_same(); }
+
   // Context: any, no libc
   void line(std::string_view text, std::string_view log) const {
     fixed_text<2600> out;

@@ -61,6 +61,7 @@ struct session {
   rseq_registration rseq;
   int stuck = 0;  // a thread that did not stop in time; another try may be worth it
   bool goes_on = false;  // after the checkpoint
+  bool may_lag = false;  // nobody waits to hear that an image has reached its server
   bool held_off = false;  // a thread has begun to hold checkpoints off (ckpt_hold)
   fixed_text<16> outer_pid;
   int outer_pid_number = 0;

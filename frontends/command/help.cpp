@@ -14,8 +14,7 @@ void print_help(std::FILE* to) {
       "file lets it go on. Options end at the first word that is not one.\n\n");
   options::append_help<options::command>(text);
   text.append(
-      "Variables and more: ckpt(1). Exit status: the program's; 125 when ckpt cannot\n"
-      "do its work, 126 and 127 as in a shell.\n");
+      "Variables, exit status and more: ckpt(1).\n");
   std::fwrite(text.c_str(), 1, text.view().size(), to);
 }
 

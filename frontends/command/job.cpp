@@ -98,6 +98,11 @@ class job {
       image_ = name.view();
     }
     if (!given_.resume) return true;
+    if (options::goes_elsewhere(pattern_)) {
+      say("--resume needs an image in a file, and ", quoted{pattern_},
+          " is none; give another name with -n, or restart it by ckpt-restart");
+      return false;
+    }
     if (named.name.truncated()) {
       say("the name of the image is too long");
       return false;

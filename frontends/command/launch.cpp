@@ -36,6 +36,16 @@ std::string library_path() {
   return {};
 }
 
+std::string transfer_path() {
+  char link[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", link, sizeof link);
+  if (size <= 0 || size == static_cast<ssize_t>(sizeof link)) return {};
+  std::string path(link, static_cast<std::size_t>(size));
+  path.erase(path.rfind('/') + 1);
+  path += "ckpt-transfer";
+  return access(path.c_str(), X_OK) == 0 ? path : std::string();
+}
+
 namespace {
 
 std::string shown(const std::string& name) {
@@ -172,6 +182,8 @@ int launch(const settings& options, char** command_line) {
   std::string name;
   for (const char c : ckpt::options::base_of(typed)) name.append(c == '%' ? 2 : 1, c);
   add(agent::launch_default_name, name += ".ckpt");
+  if (std::getenv("CKPT_TRANSFER") == nullptr)
+    if (const auto beside = transfer_path(); !beside.empty()) add("CKPT_TRANSFER", beside);
   int unprepared = 0;
   switch (road_into(program)) {
     case road::preload: unprepared = prepare_preload(library, std::move(launch_value)); break;

@@ -14,6 +14,8 @@ using settings = std::vector<std::pair<std::string, std::string>>;
 
 /// libckpt.so beside this program; empty when it is not there.
 std::string library_path();
+/// The ckpt-transfer beside the ckpt command; empty when there is none.
+std::string transfer_path();
 
 /// Returns only on failure, with the exit status; the line that says why has been printed.
 int launch(const settings& options, char** command_line);

@@ -65,6 +65,19 @@ def statuses(name, text, wanted):
             fault(f"{name}: EXIT STATUS does not say {status}")
 
 
+def own_options(name, text, program):
+    """Of a program that has a table of its own: its --help and its page name the same options."""
+    shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    long_option = r"(?<![\w-])--([a-z][a-z-]+)"
+    offered = set(re.findall(long_option, shown))
+    # A line of the page may end behind a hyphen of an option's.
+    documented = set(re.findall(long_option, re.sub(r"-\n +", "-", section(text, "OPTIONS"))))
+    if len(offered) < 5:
+        fault(f"{name}: only {len(offered)} options found in its --help")
+    for option in sorted(offered ^ documented):
+        fault(f"{name}: --{option} is {'not in its page' if option in offered else 'in its page only'}")
+
+
 def functions(source):
     """The names that include/ckpt.h declares."""
     header = (source / "include/ckpt.h").read_text()
@@ -154,11 +167,14 @@ def main():
     for page in all_pages:
         if page.name in text:
             lint(page)
-    if set(text) != {"ckpt.1", "ckpt-restart.1", "readckpt.1", "ckpt.3", "ckpt-image.5"}:
+    if set(text) != {"ckpt.1", "ckpt-restart.1", "ckpt-transfer.1", "ckptsrv.1", "readckpt.1", "ckpt.3",
+                     "ckpt-image.5"}:
         fault(f"the pages are {sorted(text)}")
     rows = table(given.fill)
     options("ckpt.1", text["ckpt.1"], rows, "ca")
     options("ckpt-restart.1", text["ckpt-restart.1"], rows, "r")
+    for program in ("ckptsrv", "ckpt-transfer"):
+        own_options(program, text[f"{program}.1"], pages.parent.parent / "bin" / program)
     statuses("ckpt.1", text["ckpt.1"], (0, 125, 126, 127))
     statuses("ckpt-restart.1", text["ckpt-restart.1"], (125,))
     statuses("readckpt.1", text["readckpt.1"], (0, 1, 2))

@@ -10,12 +10,12 @@ import pathlib
 import re
 import sys
 
-DIRECTORIES = ("frontends", "restart", "include/ckpt", "tools")
+DIRECTORIES = ("frontends", "restart", "include/ckpt", "tools", "transfer")
 # readckpt and generators speak for themselves: --help, tables.
 LEFT_OUT = ("tools/fill_template.cpp", "tools/format_doc.cpp", "include/ckpt/base/text.hpp",
             "frontends/command/help.cpp", "include/ckpt/options/help.hpp")
 CALLS = re.compile(r"(?<![\w.>:])(?:[\w.]+(?:\.|->)|(?:\w+::)+)?"
-                   r"(refuse|explain|say|require|note|settle|image_error|fprintf|fputs|usage|malformed|damaged|"
+                   r"(refuse|explain|say|require|note|settle|image_error|transfer_error|fprintf|fputs|usage|malformed|damaged|"
                    r"(?<=error\.)set)\s*\(|"
                    r"(std::cerr)\s*<<")
 # A reason that is kept for later.

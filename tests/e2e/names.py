@@ -123,7 +123,7 @@ def refused(setup):
     """What is no name is an error at the command, and a line in the agent."""
     cwd = setup.directory("work")
     for name, word in (("", "0 characters"), ("a%q", "%q"), ("100%", "%, which"), ("there/", "directory"),
-                       ("cssrv://host/x", "files only"), ("x" * 1024, "1023")):
+                       ("http://host/x", "does not know"), ("x" * 1024, "1023")):
         status, out, err = setup.run([setup.ckpt, "-n", name, "/bin/echo", "no"], cwd)
         harness.expect_refusal(f"-n {name[:20]!r}", status, out, err, word)
         if not name:

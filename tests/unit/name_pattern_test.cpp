@@ -43,12 +43,22 @@ TEST_CASE("names of files, with and without letters") {
   CHECK(good(std::string(longest_name, 'x')));
 }
 
+TEST_CASE("names of images elsewhere") {
+  STATIC_REQUIRE(good("cssrv://host/x"));
+  STATIC_REQUIRE(good("cssrvs://host:1/a/b%p"));
+  STATIC_REQUIRE(good("exec:gzip -c > /x/"));
+}
+
 TEST_CASE("what is no name is told with the reason") {
   CHECK(fault("") == "has 0 characters; it may have 1 to 1023");
   CHECK(fault(std::string(1024, 'x')) == "has 1024 characters; it may have 1 to 1023");
   CHECK(fault("file://" + std::string(1017, 'x')) == "has 1024 characters; it may have 1 to 1023");
   CHECK_FALSE(good("file://"));
-  CHECK(fault("http://host/x").find("files only") != std::string::npos);
+  CHECK(fault("http://host/x").find("does not know") != std::string::npos);
+  CHECK(fault("cssrv://host").find("no host") != std::string::npos);
+  CHECK(fault("cssrv:///x").find("no host") != std::string::npos);
+  CHECK(fault("exec:").find("directory") != std::string::npos);
+  CHECK(fault("cssrv://host/").find("directory") != std::string::npos);
   CHECK(fault("there/").find("directory") != std::string::npos);
   CHECK(fault("file:///").find("directory") != std::string::npos);
   CHECK(fault("a%qb").find("%q") != std::string::npos);

@@ -21,10 +21,17 @@ struct name_facts {
 
 inline constexpr std::string_view letters = "pnth%";
 
-/// FILE and file://FILE are names of files; what other schemes mean, this version does not know.
+/// Images of such names are carried by ckpt-transfer.
+[[nodiscard]] constexpr bool goes_elsewhere(std::string_view name) {
+  return name.starts_with("cssrv://") || name.starts_with("cssrvs://") || name.starts_with("exec:");
+}
+
+/// FILE and file://FILE are names of files; what schemes beside these and ckpt-transfer's mean, this
+/// version does not know.
 [[nodiscard]] constexpr bool has_other_scheme(std::string_view name) {
   const auto colon = name.find("://");
-  if (colon == std::string_view::npos || name.starts_with("file://")) return false;
+  if (colon == std::string_view::npos || name.starts_with("file://") || goes_elsewhere(name))
+    return false;
   for (std::size_t i = 0; i < colon; ++i)
     if (name[i] < 'a' || name[i] > 'z') return false;
   return colon > 0;
@@ -53,10 +60,18 @@ template <std::size_t N>
     return false;
   }
   if (has_other_scheme(given)) {
-    why.append("is no file: images go to files only, FILE or file://FILE");
+    why.append("has a scheme that ckpt does not know: FILE, file://FILE, cssrv://HOST/NAME, "
+               "cssrvs://HOST/NAME, exec:COMMAND");
     return false;
   }
-  if (base_of(name).empty()) {
+  if (goes_elsewhere(name) && !name.starts_with("exec:")) {
+    const auto place = name.substr(name.find("://") + 3);
+    if (place.find('/') == 0 || place.find('/') == std::string_view::npos) {
+      why.append("has no host, or no name behind it: cssrv://HOST[:PORT]/NAME");
+      return false;
+    }
+  }
+  if (name == "exec:" || (base_of(name).empty() && !name.starts_with("exec:"))) {
     why.append("is a directory: the name ends with a file's");
     return false;
   }

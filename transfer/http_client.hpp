@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+//
+// Images to a server and from it, over HTTP/1.1: what was cut goes on where it was, and what a server
+// has acknowledged is there whole.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "codec.hpp"
+#include "wire_connection.hpp"
+
+namespace ckpt::transfer {
+
+struct client_options {
+  trust whom;
+  std::string token;
+  int timeout_ms = 30'000;
+  int retry_ms = 10'000;  // how long it is tried again after the first failure
+};
+
+/// Told how many bytes are there, of how many.
+using progress = std::function<void(u64, u64)>;
+
+/// The bytes of `file`, which begin at 0 and are `size`. Throws transfer_error.
+void put(const url& to, int file, u64 size, encoding how, const client_options& o, const progress& tell);
+
+/// What comes, decoded. Throws transfer_error, also when the sink wants no more.
+void get(const url& from, const client_options& o, const sink& out, const progress& tell);
+
+/// Whether there is one. Throws transfer_error when that cannot be told.
+bool exists(const url& at, const client_options& o);
+
+/// False when there was none.
+bool remove(const url& at, const client_options& o);
+
+}  // namespace ckpt::transfer
