@@ -59,7 +59,7 @@ OF_SCRIPTS = [
      "e2e/injections.py"),
     ("hijack", "whoever injects is killed, at any moment", "it goes on, and "
      "the next injection works; what was mapped until then stays, unused, and a sleep with a time limit "
-     "may begin anew; [three gaps](../frontends/hijack/README.md)", "e2e/injections.py"),
+     "may begin anew; [two gaps](../frontends/hijack/README.md)", "e2e/injections.py"),
     ("hijack", "an injection that is refused", "nothing has changed", "e2e/permission.py"),
 ]
 

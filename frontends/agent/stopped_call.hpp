@@ -15,13 +15,6 @@
 namespace ckpt::agent {
 
 namespace stopped_detail {
-inline sys::abi::sigcontext context_of(const sys::abi::user_regs& r) {
-  sys::abi::sigcontext c{};
-  c.r8 = r.r8, c.r9 = r.r9, c.r10 = r.r10, c.r11 = r.r11, c.r12 = r.r12, c.r13 = r.r13;
-  c.r14 = r.r14, c.r15 = r.r15, c.rdi = r.rdi, c.rsi = r.rsi, c.rbp = r.rbp, c.rbx = r.rbx;
-  c.rdx = r.rdx, c.rax = r.rax, c.rcx = r.rcx, c.rsp = r.rsp, c.rip = r.rip, c.eflags = r.eflags;
-  return c;
-}
 /// What making a call again may change.
 inline void take_back(sys::abi::user_regs& r, const sys::abi::sigcontext& c) {
   r.rdi = c.rdi, r.rsi = c.rsi, r.rdx = c.rdx, r.r10 = c.r10, r.r8 = c.r8, r.r9 = c.r9;
@@ -51,7 +44,7 @@ inline void make_stopped_call_again(const copied_memory& read, thread_slot& t) {
     (void)make_timed_call(read, number, c, timed_detail::room_for_frame_below(c.rsp));
   };
   if (ended_early(t.live)) {
-    auto c = context_of(t.live);
+    auto c = state::context_of(t.live);
     if (!go_on_with_timed_call(read, c)) with_limit(c, t.live.orig_rax);
     take_back(t.live, c);
     t.live.rip += call_length;
@@ -60,7 +53,7 @@ inline void make_stopped_call_again(const copied_memory& read, thread_slot& t) {
   }
   t.image = t.live;
   if (!is_to_be_restarted(t.live)) return;
-  auto c = context_of(t.live);
+  auto c = state::context_of(t.live);
   const auto how = static_cast<i64>(t.live.rax);
   t.made_again = how == sys::abi::restart_no_hand || how == sys::abi::restart_block;
   if (how != sys::abi::restart_block) {

@@ -19,7 +19,7 @@ namespace ckpt::agent {
 /// What the image says of a thread's registers.
 // Context: helper; a thread that puts itself back
 inline void registers_of(const thread_slot& slot, state::thread& t) {
-  state::registers_from(stopped_detail::context_of(slot.image), t);
+  state::registers_from(state::context_of(slot.image), t);
   t.fs_base = slot.image.fs_base;
   t.gs_base = slot.image.gs_base;
   t.signal_mask = slot.mask;

@@ -89,12 +89,9 @@ bool look_at_process(const proc_view& p, const wishes& w, process_facts& known, 
   const bool readable = access(p.path("maps").c_str(), R_OK) == 0 && !text_of(p.path("maps")).empty();
   if (!readable || !may_be_traced(p)) {
     (void)hijack::refuse_permission(p.pid(), why);
-    const auto yama = number_in("/proc/sys/kernel/yama/ptrace_scope", 0);
-    e.stop("permission", why.line(),
-           yama != 0 ? line_of("as root, or kernel.yama.ptrace_scope (", yama, ") at 0; a program that ckpt "
-                               "has started takes its trigger signal whatever this says")
-                     : "be its user or root; a program that ckpt has started takes its trigger signal "
-                       "whatever this says");
+    const std::string line(why.line());  // its cure is behind the semicolon
+    const auto cure = line.find("; ");
+    e.stop("permission", line.substr(0, cure), cure == line.npos ? "" : line.substr(cure + 2));
   }
   if (!readable) {
     e.miss("permission", "its descriptors, memory and threads", "the same as its user or as root");

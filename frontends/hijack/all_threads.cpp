@@ -41,14 +41,15 @@ bool all_threads::any_in(range memory) const {
   return std::ranges::any_of(threads_, [&](const held& t) { return memory.contains(t.stood.rip); });
 }
 
-bool all_threads::any_blocks_all() const {
+std::vector<sys::abi::user_regs> all_threads::that_block_all() const {
+  std::vector<sys::abi::user_regs> found;
   constexpr u64 never_blocked = u64{1} << (SIGKILL - 1) | u64{1} << (SIGSTOP - 1);
   for (const held& t : threads_) {
     u64 mask = 0;
     if (ptrace(PTRACE_GETSIGMASK, t.tid, sizeof mask, &mask) == 0 && (mask | never_blocked) == ~u64{0})
-      return true;
+      found.push_back(t.stood);
   }
-  return false;
+  return found;
 }
 
 result<pid_t> all_threads::suitable() const {

@@ -7,6 +7,7 @@
 
 #include <list>
 #include <unordered_set>
+#include <vector>
 
 #include "other_process.hpp"
 
@@ -25,9 +26,8 @@ class all_threads {
   /// Whether one stood in this memory when it was stopped.
   [[nodiscard]] bool any_in(range memory) const;
 
-  /// Whether one blocks every signal: it may be on its way back from another who was killed, by the
-  /// frame that he has laid.
-  [[nodiscard]] bool any_blocks_all() const;
+  /// Where those stand that block every signal.
+  [[nodiscard]] std::vector<sys::abi::user_regs> that_block_all() const;
 
   /// Best is one that computes, or sleeps without a time limit of the kernel's; the main thread of
   /// several such. errc::not_found when all run 32-bit code.

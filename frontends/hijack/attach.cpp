@@ -10,7 +10,9 @@
 #include <climits>
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "../agent/config.hpp"
 #include "all_threads.hpp"
@@ -91,6 +93,7 @@ class attachment {
       if (++traced_ <= (passes_soon(tracer) ? 4000 : 40)) return errc::again;
       return refuse_traced(tracer, why);
     }
+    maps_ = text_of_file(proc(there, "maps"));
     auto agent_there = look_for_agent(why);
     if (!agent_there.ok()) return agent_there.error();
     const bool about_to_begin = !*agent_there && is_about_to_begin(there);
@@ -127,27 +130,30 @@ class attachment {
     const pid_t pid = look_.pid_;
     bool readable = false;
     const code_places found = find_code_places(look_.thread_, code_of(look_.thread_, readable));
-    const std::string maps = text_of_file(proc(pid, "maps"));
     std::optional<copied_object> copy;
     if (!done_.was_there) copy_ = &copy.emplace(plan_.agent);
     all_threads threads(pid);
     threads_ = &threads;
     CKPT_TRY(threads.hold(why));
-    if (early_ && threads.any_blocks_all()) return errc::again;
     const auto chosen = threads.suitable();
     if (chosen.error() == errc::not_found) return why.refuse("it is running 32-bit code");
     CKPT_TRY(chosen);
     look_.thread_ = *chosen;
-    // Somebody may have been here meanwhile.
     const std::string held_maps = text_of_file(proc(pid, "maps"));
-    if (!done_.was_there && held_maps != maps &&
-        (CKPT_TRY(look_for_agent(why)) || is_about_to_begin(pid)))
-      return errc::again;
     code_places now = found;
     if (!still_there(now)) now = {};
+    agents_in_memory agents;
+    CKPT_TRY(look_.agents_of_no_file(agents));
+    const auto ways = ways_back_in(held_maps, now, std::move(agents.code));
+    for (const auto& thread : threads.that_block_all())
+      if (early_ || ways.has(thread)) return errc::again;
+    // Somebody may have been here meanwhile. An agent that has not begun although no thread is in it
+    // never will.
     if (done_.was_there) {
-      const auto busy = CKPT_TRY(look_.busy());
-      if (busy != 0) return errc::again;
+      if (!look_.is_still_there() || CKPT_TRY(look_.busy()) != 0) return errc::again;
+    } else if (agents.any_has_begun || (held_maps != maps_ &&
+                         (CKPT_TRY(look_for_agent(why)) || is_about_to_begin(pid)))) {
+      return errc::again;
     }
     tracee t;
     t.adopt(*chosen);
@@ -249,10 +255,11 @@ class attachment {
   all_threads* threads_ = nullptr;
   copied_object* copy_ = nullptr;
   outside_checkpoint look_;
+  std::string maps_;  // before it was looked for
   int traced_ = 0;
   int beginning_ = 0;
   bool last_try_ = false;
-  bool early_ = true;  // a program may block every signal for good
+  bool early_ = true;  // who blocks every signal may come back from somewhere, or may do so for good
 };
 
 result<void> put_into_running_program(pid_t pid, const attach_plan& plan, attached& done,

@@ -102,6 +102,7 @@ inline result<void> put(pid_t tid, u64 address, const T& value) {
 struct code_mapping {
   range where;
   bool ours = false;
+  bool of_file = false;
 };
 /// Executable mappings, the likely and the small ones first.
 inline std::vector<code_mapping> code_of(pid_t tid, bool& readable) {
@@ -115,7 +116,8 @@ inline std::vector<code_mapping> code_of(pid_t tid, bool& readable) {
     char protection[5] = {};
     if (std::sscanf(line.c_str(), "%llx-%llx %4s", &begin, &end, protection) != 3) continue;
     if (protection[0] != 'r' || protection[2] != 'x' || begin >= u64{1} << 47) continue;
-    found.push_back({{begin, end}, line.find("/libckpt") != std::string::npos});
+    found.push_back({{begin, end}, line.find("/libckpt") != std::string::npos,
+                     line.find('/') != std::string::npos});
   }
   std::ranges::sort(found, [](const code_mapping& a, const code_mapping& b) {
     return a.ours != b.ours ? a.ours : a.where.length() < b.where.length();
@@ -123,13 +125,10 @@ inline std::vector<code_mapping> code_of(pid_t tid, bool& readable) {
   return found;
 }
 
-/// visit(address, mark) for each page that begins as the mark does, until it returns true.
+/// visit(mapping, address, mark) for each page that begins as the mark does, until it returns true.
 template <class Visit>
-result<bool> find_marks(pid_t tid, Visit&& visit) {
+result<bool> find_marks(pid_t tid, const std::vector<code_mapping>& code, Visit&& visit) {
   constexpr std::size_t at_once = 512;
-  bool readable = false;
-  const auto code = code_of(tid, readable);
-  if (!readable) return errc::access;
   for (const auto& mapping : code) {
     u64 at = mapping.where.begin;
     while (at < mapping.where.end) {
@@ -144,7 +143,7 @@ result<bool> find_marks(pid_t tid, Visit&& visit) {
       const std::size_t whole = got < 0 ? 0 : static_cast<std::size_t>(got) / sizeof marks[0];
       for (std::size_t i = 0; i < whole; ++i)
         if (std::memcmp(marks[i].text, agent::outside_mark_text, sizeof marks[i].text) == 0 &&
-            CKPT_TRY(visit(at + i * page_size, marks[i])))
+            CKPT_TRY(visit(mapping, at + i * page_size, marks[i])))
           return true;
       at += (whole == count ? count : whole + 1) * page_size;
     }

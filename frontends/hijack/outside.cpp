@@ -65,6 +65,26 @@ seen_agent look_for_agent(pid_t pid, report& why) {
   return look.other_version_ ? seen_agent::of_other_version : seen_agent::unseen;
 }
 
+/// Those in memory of no file: nobody but ckpt -p brings one so, or a restart.
+result<void> outside_checkpoint::agents_of_no_file(agents_in_memory& found) const {
+  bool readable = false;
+  auto code = code_of(thread_, readable);
+  if (!readable) return errc::access;
+  std::erase_if(code, [](const code_mapping& m) { return m.of_file; });
+  CKPT_TRY(find_marks(thread_, code,
+                      [&](const code_mapping& m, u64 at, const agent::outside_mark& mark) -> result<bool> {
+                        const u64 box = at + static_cast<u64>(mark.box);
+                        found.code.push_back(m.where);
+                        found.any_has_begun |= peek<u64>(thread_, box).value_or(0) == box;
+                        return false;
+                      }));
+  return {};
+}
+
+bool outside_checkpoint::is_still_there() const {
+  return peek<u64>(thread_, CKPT_IN_BOX(self)).value_or(0) == agent_.box;
+}
+
 /// At work, or not restarted yet.
 result<u32> outside_checkpoint::busy() const {
   const u32 closed = CKPT_TRY(peek<u32>(thread_, CKPT_IN_BOX(in_image)));
@@ -99,9 +119,13 @@ result<bool> outside_checkpoint::check_mark(u64 address, const agent::outside_ma
 }
 
 result<void> outside_checkpoint::find_agent(report& why) {
-  const auto found = find_marks(thread_, [&](u64 at, const agent::outside_mark& mark) {
-    return check_mark(at, mark, why);
-  });
+  bool readable = false;
+  const auto code = code_of(thread_, readable);
+  const auto found = readable ? find_marks(thread_, code,
+                                           [&](const code_mapping&, u64 at, const agent::outside_mark& mark) {
+                                             return check_mark(at, mark, why);
+                                           })
+                              : result<bool>(errc::access);
   if (found.ok() && *found) return {};
   if (found.error() == errc::refused) return errc::refused;
   no_agent_ = found.ok();
@@ -147,14 +171,7 @@ result<void> outside_checkpoint::ask_held(const outside_wish& wish, u32& number,
                       "trigger signal");
   state::signal_frame frame(room, layout);
   state::thread t{};
-  {
-    const auto& r = stood;
-    sys::abi::sigcontext c{};
-    c.r8 = r.r8, c.r9 = r.r9, c.r10 = r.r10, c.r11 = r.r11, c.r12 = r.r12, c.r13 = r.r13;
-    c.r14 = r.r14, c.r15 = r.r15, c.rdi = r.rdi, c.rsi = r.rsi, c.rbp = r.rbp, c.rbx = r.rbx;
-    c.rdx = r.rdx, c.rax = r.rax, c.rcx = r.rcx, c.rsp = r.rsp, c.rip = r.rip, c.eflags = r.eflags;
-    state::registers_from(c, t);
-  }
+  state::registers_from(state::context_of(stood), t);
   u64 mask = 0;
   if (ptrace(PTRACE_GETSIGMASK, thread_, sizeof mask, &mask) != 0) return static_cast<errc>(errno);
   t.signal_mask = mask;

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "../agent/outside_request.hpp"
 #include "ckpt/base/range.hpp"
@@ -43,6 +44,11 @@ enum class seen_agent { none, there, of_other_version, unseen };
 /// Reads its memory and touches nothing. `why` says why it could not be seen, or be used.
 [[nodiscard]] seen_agent look_for_agent(pid_t pid, report& why);
 
+struct agents_in_memory {
+  std::vector<range> code;
+  bool any_has_begun = false;
+};
+
 class outside_checkpoint {
  public:
   /// Returns when the request is made. What cannot be asked is refused with a line about the
@@ -68,6 +74,8 @@ class outside_checkpoint {
   result<void> look_before(report& why);
   result<void> look_whether_stopped(report& why) const;
   result<void> find_agent(report& why);
+  result<void> agents_of_no_file(agents_in_memory& found) const;
+  [[nodiscard]] bool is_still_there() const;
   result<bool> check_mark(u64 address, const agent::outside_mark& mark, report& why);
   result<void> ask_held(const outside_wish& wish, u32& number, report& why);
   result<u32> busy() const;

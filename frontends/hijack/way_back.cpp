@@ -2,9 +2,15 @@
 #include "way_back.hpp"
 
 #include <elf.h>
+#include <sys/syscall.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstring>
+#include <utility>
+
+#include "../agent/interrupted_call.hpp"
 
 namespace ckpt::hijack {
 namespace {
@@ -48,6 +54,22 @@ void find_in(bytes code, u64 address, code_places& found) {
   }
 }
 
+range main_stack(const std::string& maps) {
+  for (std::size_t from = 0; from < maps.size();) {
+    const std::string line = maps.substr(from, maps.find('\n', from) - from);
+    from += line.size() + 1;
+    unsigned long long begin = 0, end = 0;
+    if (line.ends_with("[stack]") && line.find(" rw") != std::string::npos &&
+        std::sscanf(line.c_str(), "%llx-%llx", &begin, &end) == 2)
+      return {begin, end};
+  }
+  return {};
+}
+
+sys::abi::user_regs as_of_kernel(const registers& r) {
+  return std::bit_cast<sys::abi::user_regs>(r);
+}
+
 }  // namespace
 
 code_places find_code_places(pid_t tid, const std::vector<code_mapping>& code) {
@@ -66,15 +88,7 @@ code_places find_code_places(pid_t tid, const std::vector<code_mapping>& code) {
 /// The lowest pages of the main stack, which the kernel makes larger than most programs need: where
 /// the main thread is above them, or nobody has ever written, nothing is lost.
 u64 place_for_frame(pid_t pid, pid_t borrowed, const std::string& maps, const code_places& places) {
-  range stack{};
-  for (std::size_t from = 0; from < maps.size();) {
-    const std::string line = maps.substr(from, maps.find('\n', from) - from);
-    from += line.size() + 1;
-    unsigned long long begin = 0, end = 0;
-    if (line.ends_with("[stack]") && line.find(" rw") != std::string::npos &&
-        std::sscanf(line.c_str(), "%llx-%llx", &begin, &end) == 2)
-      stack = {begin, end};
-  }
+  const range stack = main_stack(maps);
   if (stack.length() < 4 * frame_size) return 0;
   registers r{};
   iovec room{&r, sizeof r};
@@ -92,13 +106,24 @@ u64 place_for_frame(pid_t pid, pid_t borrowed, const std::string& maps, const co
   return stack.begin;
 }
 
+bool ways_back::has(const sys::abi::user_regs& r) const {
+  return frame.contains(r.rsp) || back.contains(r.rip) ||
+         std::ranges::any_of(agents, [&](const range& code) { return code.contains(r.rip); });
+}
+
+ways_back ways_back_in(const std::string& maps, const code_places& places, std::vector<range> agents) {
+  const u64 stack = main_stack(maps).begin;
+  const range back = places.complete()
+                         ? range{places.back, places.back_call + system_call_instruction.size()}
+                         : range{};
+  return {stack == 0 ? range{} : range{stack, stack + frame_size}, back, std::move(agents)};
+}
+
 result<void> visit::begin() {
   const pid_t tid = t_.tid();
   stood_ = CKPT_TRY(t_.get_registers());
   if (static_cast<i64>(stood_.orig_rax) < 0) {
-    sys::abi::user_regs r{};
-    static_assert(sizeof r == sizeof stood_);
-    std::memcpy(&r, &stood_, sizeof r);
+    sys::abi::user_regs r = as_of_kernel(stood_);
     abort_restartable_sequence(tid, r);
     stood_.rip = r.rip;
   }
@@ -130,6 +155,17 @@ result<void> visit::end() {
   return {};
 }
 
+/// What is left of a call's time limit the kernel forgets by a signal's return, so the call is made as it
+/// was first. Of one that has been interrupted before only the program's code says which it is.
+void visit::begin_anew(registers& r) const {
+  const auto read = [&](u64 address, void* to, u64 size) { return copy(false, t_.tid(), address, to, size).ok(); };
+  if (r.orig_rax == SYS_restart_syscall) {
+    const u64 number = agent::interrupted_number(read, state::context_of(as_of_kernel(r)));
+    if (number != agent::not_found) r.orig_rax = number;
+  }
+  r.rax = static_cast<u64>(sys::abi::restart_no_hand);
+}
+
 /// A frame by which the thread goes back to what it was doing, should nobody else see to it.
 result<void> visit::lay_frame() {
   alignas(64) std::byte room[frame_size] = {};
@@ -145,16 +181,11 @@ result<void> visit::lay_frame() {
   }
   state::signal_frame frame(room, layout);
   registers r = stood_;
-  // What is left of its time the kernel forgets by a signal's return: it begins anew.
   if (static_cast<i64>(r.orig_rax) >= 0 && static_cast<i64>(r.rax) == sys::abi::restart_block)
-    r.rax = static_cast<u64>(sys::abi::restart_no_hand);
+    begin_anew(r);
   make_interrupted_call_again(r);
   state::thread t{};
-  sys::abi::sigcontext c{};
-  c.r8 = r.r8, c.r9 = r.r9, c.r10 = r.r10, c.r11 = r.r11, c.r12 = r.r12, c.r13 = r.r13;
-  c.r14 = r.r14, c.r15 = r.r15, c.rdi = r.rdi, c.rsi = r.rsi, c.rbp = r.rbp, c.rbx = r.rbx;
-  c.rdx = r.rdx, c.rax = r.rax, c.rcx = r.rcx, c.rsp = r.rsp, c.rip = r.rip, c.eflags = r.eflags;
-  state::registers_from(c, t);
+  state::registers_from(state::context_of(as_of_kernel(r)), t);
   t.signal_mask = mask_;
   state::set_context(frame, t);
   frame.context().uc_mcontext.fpstate = frame_at_;

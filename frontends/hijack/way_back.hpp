@@ -33,6 +33,16 @@ struct code_places {
 [[nodiscard]] u64 place_for_frame(pid_t pid, pid_t borrowed, const std::string& maps,
                                   const code_places& places);
 
+/// Where a borrowed thread is that comes back by itself, because who had borrowed it was killed.
+struct ways_back {
+  range frame;                // on the main stack
+  range back;                 // the return from a signal
+  std::vector<range> agents;  // code that he has called
+  [[nodiscard]] bool has(const sys::abi::user_regs& r) const;
+};
+[[nodiscard]] ways_back ways_back_in(const std::string& maps, const code_places& places,
+                                     std::vector<range> agents);
+
 /// What a frame restores ends with these bytes: a word, the return address, the frame's head.
 inline constexpr u64 frame_tail_size = 448;
 inline constexpr u64 frame_return_word = 8;
@@ -60,6 +70,7 @@ class visit {
 
  private:
   result<void> lay_frame();
+  void begin_anew(registers& r) const;
   result<void> to_signals_place();
 
   tracee& t_;

@@ -65,11 +65,16 @@ def goes_on_after(setup, session, what):
 
 
 def killed(setup, name, times):
-    """kill -9 at random moments of the command, of the process that it has made, or of both."""
+    """kill -9 at random moments of the command, of the process that it has made, or of both, while it
+    brings the agent, gives it other options, or takes it out."""
     session = harness.Session(setup)
     session.launch(session.victim(name))
     for turn in range(times):
-        asker = subprocess.Popen([setup.ckpt, "-p", str(session.process.pid), "-n", session.IMAGE],
+        words = setup.random.choice([["-n", session.IMAGE], ["-n", session.IMAGE, "-z", "3600"],
+                                     ["--remove"]])
+        if words == ["--remove"] or setup.random.random() < 0.5:
+            ckpt(setup, session, "-n", session.IMAGE)
+        asker = subprocess.Popen([setup.ckpt, "-p", str(session.process.pid), *words],
                                  cwd=setup.quiet, env=setup.environment(), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **setup.identity)
         time.sleep(setup.random.uniform(0, 0.012))

@@ -43,6 +43,15 @@ struct extended_state {
   wire::le<u32> component;
 };
 
+/// What ptrace has of a thread, as a signal's frame has it.
+[[nodiscard]] inline sys::abi::sigcontext context_of(const sys::abi::user_regs& r) {
+  sys::abi::sigcontext c{};
+  c.r8 = r.r8, c.r9 = r.r9, c.r10 = r.r10, c.r11 = r.r11, c.r12 = r.r12, c.r13 = r.r13;
+  c.r14 = r.r14, c.r15 = r.r15, c.rdi = r.rdi, c.rsi = r.rsi, c.rbp = r.rbp, c.rbx = r.rbx;
+  c.rdx = r.rdx, c.rax = r.rax, c.rcx = r.rcx, c.rsp = r.rsp, c.rip = r.rip, c.eflags = r.eflags;
+  return c;
+}
+
 /// Where rt_sigreturn finds the registers. Shared by capture (from the trigger's frame) and
 /// restore (into a frame of our own).
 inline void registers_from(const sys::abi::sigcontext& from, thread& to) {
