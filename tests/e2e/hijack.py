@@ -372,6 +372,16 @@ def other_version(setup):
     session.end()
 
 
+def die(setup, asker, tracer=True):
+    """At a random moment the command, the process that it has made, or both."""
+    time.sleep(setup.random.uniform(0, 0.012))
+    tracers = harness.children_of(asker.pid)
+    for pid in setup.random.choice([[asker.pid], tracers, [asker.pid, *tracers]]
+                                   if tracer else [[asker.pid]]):
+        harness.kill_quietly(pid)
+    asker.wait()
+
+
 def killed(setup, name, *words, tracer=True, times=20):
     """kill -9 of who brings it, of the process that he has made for it, or of both. What that process
     has interrupted, it must live to mend where the kernel says EINTR at once."""
@@ -381,13 +391,7 @@ def killed(setup, name, *words, tracer=True, times=20):
         session.go_on()
         session.launch(argv)
         for _ in range(2):
-            asker = setup.start([setup.ckpt, "-p", session.process.pid], session.cwd)
-            time.sleep(setup.random.uniform(0, 0.012))
-            tracers = harness.children_of(asker.pid)
-            for pid in setup.random.choice([[asker.pid], tracers, [asker.pid, *tracers]]
-                                           if tracer else [[asker.pid]]):
-                harness.kill_quietly(pid)
-            asker.wait()
+            die(setup, setup.start([setup.ckpt, "-p", session.process.pid], session.cwd), tracer)
         time.sleep(0.02)
         session.stop()
         status = session.process.wait()

@@ -6,7 +6,6 @@ nothing piles up; afterwards the next injection works. A sample, or all of it wi
 
 import subprocess
 import sys
-import time
 
 import harness
 import hijack
@@ -77,11 +76,7 @@ def killed(setup, name, times):
         asker = subprocess.Popen([setup.ckpt, "-p", str(session.process.pid), *words],
                                  cwd=setup.quiet, env=setup.environment(), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **setup.identity)
-        time.sleep(setup.random.uniform(0, 0.012))
-        made = harness.children_of(asker.pid)
-        for pid in setup.random.choice([[asker.pid], made, [asker.pid, *made]]):
-            harness.kill_quietly(pid)
-        asker.wait()
+        hijack.die(setup, asker)
         goes_on_after(setup, session, f"turn {turn}")
     hijack.to_the_end(session)
 
