@@ -102,6 +102,25 @@ result<void> tracee::set_registers(const registers& r) const {
   return traced(PTRACE_SETREGSET, tid_, NT_PRSTATUS, &where);
 }
 
+result<void> tracee::get_vectors(vector_state& v) const {
+  iovec where{v.room_.data(), v.room_.size()};
+  CKPT_TRY(trace(PTRACE_GETREGSET, tid_, vector_state_note, &where));
+  v.length_ = where.iov_len;
+  return {};
+}
+result<void> tracee::set_vectors(vector_state& v) const {
+  iovec where{v.room_.data(), v.length_};
+  return traced(PTRACE_SETREGSET, tid_, vector_state_note, &where);
+}
+result<u64> tracee::get_mask() const {
+  u64 mask = 0;
+  CKPT_TRY(trace(PTRACE_GETSIGMASK, tid_, sizeof mask, &mask));
+  return mask;
+}
+result<void> tracee::set_mask(u64 mask) const {
+  return traced(PTRACE_SETSIGMASK, tid_, sizeof mask, &mask);
+}
+
 result<void> tracee::read(remote_address from, mutable_bytes to) const {
   while (!to.empty()) {
     const iovec here{to.data(), to.size()};
@@ -134,16 +153,12 @@ result<void> tracee::poke(remote_ptr<u64> at, u64 word) const {
 }
 
 result<void> borrowed_thread::take() {
-  const pid_t tid = tracee_.tid();
   registers_ = CKPT_TRY(tracee_.get_registers());
   // It will not go on from this stop, where the kernel would see to that.
   make_interrupted_call_again(registers_);
-  iovec where{tracee_.vectors_.data(), tracee_.vectors_.size()};
-  CKPT_TRY(trace(PTRACE_GETREGSET, tid, vector_state_note, &where));
-  vectors_length_ = where.iov_len;  // the kernel says how much it was
-  CKPT_TRY(trace(PTRACE_GETSIGMASK, tid, sizeof mask_, &mask_));
-  u64 all = ~u64{0};
-  CKPT_TRY(trace(PTRACE_SETSIGMASK, tid, sizeof all, &all));
+  CKPT_TRY(tracee_.get_vectors(vectors_));
+  mask_ = CKPT_TRY(tracee_.get_mask());
+  CKPT_TRY(tracee_.set_mask(~u64{0}));
   taken_ = true;
   return {};
 }
@@ -151,11 +166,9 @@ result<void> borrowed_thread::take() {
 result<void> borrowed_thread::give_back() {
   if (!taken_) return {};
   taken_ = false;
-  const pid_t tid = tracee_.tid();
-  if (tid == 0) return errc::gone;
-  iovec where{tracee_.vectors_.data(), vectors_length_};
-  CKPT_TRY(trace(PTRACE_SETREGSET, tid, vector_state_note, &where));
-  CKPT_TRY(trace(PTRACE_SETSIGMASK, tid, sizeof mask_, &mask_));
+  if (tracee_.tid() == 0) return errc::gone;
+  CKPT_TRY(tracee_.set_vectors(vectors_));
+  CKPT_TRY(tracee_.set_mask(mask_));
   return tracee_.set_registers(registers_);
 }
 

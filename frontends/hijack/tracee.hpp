@@ -29,6 +29,17 @@ struct stop {
   int number = 0;
 };
 
+/// The vector state as XSAVE lays it out, with room for the largest of any processor.
+class vector_state {
+ public:
+  [[nodiscard]] bytes used() const { return std::span(room_).first(length_); }
+
+ private:
+  friend class tracee;
+  std::vector<std::byte> room_ = std::vector<std::byte>(64 * 1024);
+  std::size_t length_ = 0;  // the kernel says how much it is
+};
+
 /// One thread, held from seize() to release() or the end of the object. All memory that is needed
 /// while it is held is had before: who runs out of it then can neither go on nor go back.
 class tracee {
@@ -61,6 +72,10 @@ class tracee {
 
   [[nodiscard]] result<registers> get_registers() const;
   result<void> set_registers(const registers& r) const;
+  result<void> get_vectors(vector_state& v) const;
+  result<void> set_vectors(vector_state& v) const;
+  [[nodiscard]] result<u64> get_mask() const;
+  result<void> set_mask(u64 mask) const;
 
   /// All of it or an error.
   result<void> read(remote_address from, mutable_bytes to) const;
@@ -74,10 +89,7 @@ class tracee {
   result<void> poke(remote_ptr<u64> at, u64 word) const;
 
  private:
-  friend class borrowed_thread;
   pid_t tid_ = 0;
-  // For the vector state, as large as the kernel has it on any processor.
-  std::vector<std::byte> vectors_ = std::vector<std::byte>(64 * 1024);
 };
 
 /// A thread, one of a tracee at a time, whose registers may be changed: at the end it has again what it had. Meanwhile all its
@@ -101,7 +113,7 @@ class borrowed_thread {
   tracee& tracee_;
   bool taken_ = false;
   registers registers_{};
-  std::size_t vectors_length_ = 0;
+  vector_state vectors_;
   u64 mask_ = 0;
 };
 

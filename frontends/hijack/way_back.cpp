@@ -127,18 +127,14 @@ result<void> visit::begin() {
     abort_restartable_sequence(tid, r);
     stood_.rip = r.rip;
   }
-  if (ptrace(PTRACE_GETSIGMASK, tid, sizeof mask_, &mask_) != 0) return static_cast<errc>(errno);
-  iovec room{vectors_.data(), vectors_.size()};
-  if (ptrace(PTRACE_GETREGSET, tid, vector_state_note, &room) != 0) return static_cast<errc>(errno);
-  vectors_length_ = room.iov_len;
+  mask_ = CKPT_TRY(t_.get_mask());
+  CKPT_TRY(t_.get_vectors(vectors_));
   base_ = stood_;
   base_.orig_rax = ~u64{0};
   if (frame_at_ != 0) CKPT_TRY(lay_frame());
-  u64 all = ~u64{0};
   begun_ = true;
   if (frame_at_ != 0) CKPT_TRY(t_.set_registers(base_));
-  if (ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all) != 0) return static_cast<errc>(errno);
-  return {};
+  return t_.set_mask(~u64{0});
 }
 
 result<void> visit::end() {
@@ -147,9 +143,8 @@ result<void> visit::end() {
   const pid_t tid = t_.tid();
   if (tid == 0) return errc::gone;
   CKPT_TRY(to_signals_place());
-  if (ptrace(PTRACE_SETSIGMASK, tid, sizeof mask_, &mask_) != 0) return static_cast<errc>(errno);
-  iovec room{vectors_.data(), vectors_length_};
-  if (ptrace(PTRACE_SETREGSET, tid, vector_state_note, &room) != 0) return static_cast<errc>(errno);
+  CKPT_TRY(t_.set_mask(mask_));
+  CKPT_TRY(t_.set_vectors(vectors_));
   CKPT_TRY(t_.set_registers(stood_));
   if (frame_at_ != 0) (void)copy(true, tid, frame_at_, before_.data(), before_.size());
   return {};
@@ -169,11 +164,11 @@ void visit::begin_anew(registers& r) const {
 /// A frame by which the thread goes back to what it was doing, should nobody else see to it.
 result<void> visit::lay_frame() {
   alignas(64) std::byte room[frame_size] = {};
-  if (vectors_length_ > sizeof room - 2 * tail_size) {
+  if (vectors_.used().size() > sizeof room - 2 * tail_size) {
     frame_at_ = 0;
     return {};
   }
-  std::memcpy(room, vectors_.data(), vectors_length_);
+  std::memcpy(room, vectors_.used().data(), vectors_.used().size());
   const auto layout = layout_for(room);
   if (state::signal_frame::size_for(layout) > sizeof room) {
     frame_at_ = 0;

@@ -79,8 +79,7 @@ class visit {
   registers stood_{}, base_{};
   u64 mask_ = 0;
   bool begun_ = false;
-  std::size_t vectors_length_ = 0;
-  std::vector<std::byte> vectors_ = std::vector<std::byte>(64 * 1024);
+  vector_state vectors_;
   std::vector<std::byte> before_;
   std::array<std::byte, frame_tail_size> tail_{};
 };
