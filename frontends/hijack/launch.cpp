@@ -71,7 +71,7 @@ void close_all_but(int first, int second) {
 
 class witness {
  public:
-  /// Whoever has said nothing more than `begun` when it is gone was killed at its work.
+  /// Whoever has not said `done` when it is gone was killed at its work.
   bool start(int err, const launch_plan& plan, pid_t program) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return false;
@@ -84,6 +84,10 @@ class witness {
         say(err, plan.program,
             "the process that puts the agent into it was killed, and so was the program; start it "
             "again");
+      if (last == letting_go && has_ended(program))
+        say(err, plan.program,
+            "the process that puts the agent into it was killed when it had done so; if the program "
+            "was killed with it, start it again");
       _exit(0);
     }
     close(ends[0]);
@@ -91,6 +95,8 @@ class witness {
     return pid_ > 0;
   }
   void begin() { tell(begun); }
+  /// The kernel is about to be told to spare the program. Nobody can say afterwards whether it was.
+  void let_go() { tell(letting_go); }
   void end() {
     tell(done);
     close(pipe_);
@@ -99,7 +105,7 @@ class witness {
   }
 
  private:
-  static constexpr char begun = 'b', done = 'd';
+  static constexpr char begun = 'b', letting_go = 'l', done = 'd';
 
   /// The kernel kills the program when its tracer ends; a moment later it is dead.
   static bool has_ended(pid_t program) {
@@ -173,7 +179,10 @@ result<void> wait_for_exec(tracee& t) {
     // Process 1, or one that adopts orphans (PR_SET_CHILD_SUBREAPER, which execve keeps).
     const pid_t adopted = getppid() == program ? getpid() : 0;
     outcome = put_into_new_program(t, plan.agent, plan.options, adopted, why);
-    if (outcome.ok()) outcome = t.survive_me();
+    if (outcome.ok()) {
+      guard.let_go();
+      outcome = t.survive_me();
+    }
     if (!outcome.ok() && !t.dead()) {
       (void)why.explain(outcome.error(),
                         "it is statically linked, and the agent cannot be put into it");

@@ -156,7 +156,7 @@ result<void> borrowed_thread::take() {
   registers_ = CKPT_TRY(tracee_.get_registers());
   // It will not go on from this stop, where the kernel would see to that.
   make_interrupted_call_again(registers_);
-  CKPT_TRY(tracee_.get_vectors(vectors_));
+  CKPT_TRY(tracee_.get_vectors(tracee_.vectors_));
   mask_ = CKPT_TRY(tracee_.get_mask());
   CKPT_TRY(tracee_.set_mask(~u64{0}));
   taken_ = true;
@@ -167,7 +167,7 @@ result<void> borrowed_thread::give_back() {
   if (!taken_) return {};
   taken_ = false;
   if (tracee_.tid() == 0) return errc::gone;
-  CKPT_TRY(tracee_.set_vectors(vectors_));
+  CKPT_TRY(tracee_.set_vectors(tracee_.vectors_));
   CKPT_TRY(tracee_.set_mask(mask_));
   return tracee_.set_registers(registers_);
 }

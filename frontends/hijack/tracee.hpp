@@ -89,7 +89,9 @@ class tracee {
   result<void> poke(remote_ptr<u64> at, u64 word) const;
 
  private:
+  friend class borrowed_thread;
   pid_t tid_ = 0;
+  vector_state vectors_;  // room for those of a thread that is borrowed
 };
 
 /// A thread, one of a tracee at a time, whose registers may be changed: at the end it has again what it had. Meanwhile all its
@@ -113,7 +115,6 @@ class borrowed_thread {
   tracee& tracee_;
   bool taken_ = false;
   registers registers_{};
-  vector_state vectors_;
   u64 mask_ = 0;
 };
 

@@ -390,7 +390,9 @@ def killed_at_work(setup):
             harness.kill_quietly(tracer)
         status = process.wait(20)
         text = process.stderr()
-        if status == 5 and text == "":
+        # Killed in the instant in which it lets go, it may have told the kernel to spare the program.
+        let_go = "killed when it had done so" in text
+        if status == 5 and (text == "" or let_go):
             outcomes["ran"] += 1
             if not (cwd / "report").exists():
                 raise harness.Failure("status 5, and the program has not run")
