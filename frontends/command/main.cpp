@@ -67,7 +67,14 @@ int main(int argc, char** argv) {
   command::now_options at_once;
   command::doctor_options examined;
   agent::config checked;  // the agent's own parser decides what a value may be
-  for (int c; (c = getopt_long(argc, argv, short_names.c_str(), long_names.data(), nullptr)) != -1;) {
+  const char* whom = nullptr;  // to be examined: no program, so options may stand behind it
+  for (;;) {
+    const int c = getopt_long(argc, argv, short_names.c_str(), long_names.data(), nullptr);
+    if (c == -1) {
+      if (!examined.asked || whom != nullptr || optind >= argc) break;
+      whom = argv[optind++];
+      continue;
+    }
     constexpr int long_pid = 1000 + static_cast<int>(options::id::pid);
     constexpr int long_doctor = 1000 + static_cast<int>(options::id::doctor);
     if (c == 'p' || c == long_pid || c == long_doctor || (c == '?' && (optopt == 'p' || optopt == long_pid)))
@@ -108,8 +115,8 @@ int main(int argc, char** argv) {
     }
   }
   if (examined.asked) {
-    if (job.any() || at_once.remove || argc - optind > (at_once.pid != 0 ? 0 : 1)) usage_error();
-    return command::examine(examined, at_once, optind < argc ? argv[optind] : "", checked);
+    if (job.any() || at_once.remove || optind < argc || (at_once.pid != 0 && whom != nullptr)) usage_error();
+    return command::examine(examined, at_once, whom != nullptr ? whom : "", checked);
   }
   if (examined.as_json) usage_error();
   if (at_once.pid != 0) {

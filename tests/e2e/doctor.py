@@ -39,7 +39,9 @@ UNSEEN = {"urgent": "urgent byte", "empty-message": "empty message", "descriptor
 
 def doctor(setup, cwd, *words, status=None, **more):
     """The answer, which must fit the schema and agree with the status."""
-    words = [setup.ckpt, "--doctor", "--json", *map(str, words)]
+    words = list(map(str, words))
+    words.insert(setup.random.choice([0, len(words)]), "--json")  # in front of whom it is about, or behind
+    words = [setup.ckpt, "--doctor", *words]
     got, out, err = setup.run(words, cwd, **more)
     if got not in (0, 1) or err:
         raise harness.Failure(f"{words[1:]}: status {got}, stdout {out[-500:]!r}, stderr {err!r}")
