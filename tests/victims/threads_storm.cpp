@@ -17,6 +17,7 @@ struct lane {
 lane lanes[threads];
 thread_local lane* own = nullptr;
 std::atomic<int> allowed_to_end{0};
+std::atomic<bool> all_known{false};  // pthread_create may return later than its thread begins
 
 // What a thread was in the middle of, it goes on with.
 thread_local volatile uint64_t sum, product = 1;
@@ -33,7 +34,7 @@ void take(int, siginfo_t* info, void*) {
 void body(int i) {
   own = &lanes[i];
   victim::arrive();
-  while (victim::arrived < threads) sched_yield();
+  while (victim::arrived < threads || !all_known) sched_yield();
   lane& to = lanes[(i + 1) % threads];
   while (victim::stopping == 0) {
     if (to.sent - to.taken < most_on_their_way) {
@@ -70,6 +71,7 @@ int main(int count, char** values) {
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigaction(SIGRTMIN + 1, &action, nullptr);
   for (int i = 0; i < threads; ++i) lanes[i].thread = victim::start([i] { body(i); });
+  all_known = true;
   victim::gather(threads);
   victim::block(SIG_BLOCK, {SIGTSTP});  // it is for those who are busy
   auto go_on = [](uint64_t more) {
