@@ -327,7 +327,7 @@ class Checkpoints:
         description(self.setup, image)
         image.unlink()
         self.end()
-        self.start(learn=False)
+        self.start()
 
     def end(self):
         (self.cwd / "stop").touch()
