@@ -110,18 +110,31 @@ inline constexpr fallback fallbacks[] = {
 };
 
 /// jmp *[rip+0] with the target behind it: reaches every address and changes no register.
-inline u32 jump(u8 (&code)[16], u64 target) {
+inline u32 jump(u8 (&code)[32], u64 target) {
   constexpr u8 opcode[] = {0xff, 0x25, 0, 0, 0, 0};
   std::memcpy(code, opcode, sizeof opcode);
   std::memcpy(code + sizeof opcode, &target, sizeof target);
   return 14;
 }
 /// mov eax, number; syscall; ret
-inline u32 plain_call(u8 (&code)[16], u32 number) {
+inline u32 plain_call(u8 (&code)[32], u32 number) {
   code[0] = 0xb8;
   std::memcpy(code + 1, &number, sizeof number);
   code[5] = 0x0f, code[6] = 0x05, code[7] = 0xc3;
   return 8;
+}
+/// mov rax, -ENOSYS; ret
+inline constexpr u8 not_implemented[] = {0x48, 0xc7, 0xc0, 0xda, 0xff, 0xff, 0xff, 0xc3};
+/// Its first three arguments are those of getrandom(2), which needs no state of the caller's. How large a
+/// state is to be (the fifth is -1: cmp r8, -1; je) only the kernel's own function can tell.
+inline u32 plain_getrandom(u8 (&code)[32]) {
+  constexpr u8 asks_for_size[] = {0x49, 0x83, 0xf8, 0xff, 0x74, 0x08};
+  std::memcpy(code, asks_for_size, sizeof asks_for_size);
+  u8 call[32];
+  const u32 length = plain_call(call, __NR_getrandom);
+  std::memcpy(code + sizeof asks_for_size, call, length);
+  std::memcpy(code + sizeof asks_for_size + length, not_implemented, sizeof not_implemented);
+  return sizeof asks_for_size + length + sizeof not_implemented;
 }
 }  // namespace vdso_detail
 
@@ -131,21 +144,21 @@ inline void relink_vdso(mutable_bytes old_image, bytes current) {
   const elf_symbols old_symbols(old_image);
   const elf_symbols new_symbols(current);
   old_symbols.for_each([&](const elf_symbols::function& f) {
-    u8 code[16];
+    u8 code[32];
     u32 length = 0;
     if (const u64 offset = new_symbols.find(f.name); offset != 0 && offset < current.size()) {
       length = vdso_detail::jump(code, reinterpret_cast<u64>(current.data()) + offset);
     } else {
       std::string_view plain = f.name;
       if (plain.starts_with("__vdso_")) plain.remove_prefix(7);
-      // getrandom answers -ENOSYS: its callers, who pass an opaque state, must take their own way.
+      if (plain == "getrandom") length = vdso_detail::plain_getrandom(code);
+      if (length > f.size) length = 0;
       for (const auto& known : vdso_detail::fallbacks)
         if (known.name == plain) length = vdso_detail::plain_call(code, known.number);
     }
     if (length == 0) {
-      constexpr u8 not_implemented[] = {0x48, 0xc7, 0xc0, 0xda, 0xff, 0xff, 0xff, 0xc3};
-      std::memcpy(code, not_implemented, sizeof not_implemented);  // mov rax, -ENOSYS; ret
-      length = sizeof not_implemented;
+      length = sizeof vdso_detail::not_implemented;
+      std::memcpy(code, vdso_detail::not_implemented, length);
     }
     if (f.offset < old_image.size() && old_image.size() - f.offset >= length)
       std::memcpy(old_image.data() + f.offset, code, length);

@@ -100,6 +100,9 @@ void print_summary(const image_file& image, const std::string& name, std::ostrea
   processor.insert(processor.begin(), printable(cpu.vendor.view()) + ":");
   line.words("processor", processor);
   line("components", hex_number(cpu.components) + " (XCR0)");
+  report why;
+  if (!state::check_cpu(cpu, state::this_cpu(), why).ok())
+    line("not here", std::string(why.line()));
 }
 
 }  // namespace

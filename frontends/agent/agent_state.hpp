@@ -10,6 +10,7 @@
 #include "config.hpp"
 #include "hold.hpp"
 #include "last_error.hpp"
+#include "left_reports.hpp"
 #include "name_of_call.hpp"
 #include "output.hpp"
 #include "period.hpp"
@@ -88,6 +89,8 @@ struct agent_state {
   u32 generation = 0;
   range memory;  // its own, when ckpt -p has brought it
   range frames;  // from which the threads of a restart have returned to the program
+  left_reports reports;
+  range kernel_vdso;  // when it is not the one that the program knows (restart/vdso.hpp)
 };
 inline constinit agent_state state_of_agent{};
 static_assert(sizeof(session) <= 32 * 1024, "the room agent.S keeps for it");

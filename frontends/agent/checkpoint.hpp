@@ -114,6 +114,7 @@ inline void note_freeze(const session& s) {
   auto& frames = state_of_agent.frames;
   if (!frames.empty()) (void)sys::munmap(frames.begin, frames.length());
   frames = {};
+  state_of_agent.reports.release();
 }
 
 /// Whether the helper could be made; afterwards it works or has said why not.
@@ -136,6 +137,7 @@ inline result<void> run_helper(session& s) {
       start_task(sys::abi::clone_vm | sys::abi::clone_untraced, agent_starter_stack_end, nullptr,
                  nullptr, &starter_main, nullptr);
   int helper_pid = 0;
+  bool cut_short = false;
   auto outcome = [&]() -> result<void> {
     if (starter < 0)
       return s.why.explain(static_cast<errc>(-starter), "cannot start the helper process");
@@ -164,6 +166,7 @@ inline result<void> run_helper(session& s) {
     // Nothing else runs now, so nobody else can wait for the starter.
     (void)sys::wait4(static_cast<int>(starter), nullptr, sys::abi::w_all);
     if (s.stuck != 0) return errc::busy;
+    cut_short = !frozen;
     if (!frozen) return s.why.refuse("the helper process died (out of memory, or killed)");
     if (s.good) note_freeze(s);
     // Who came first counts: a thread that holds now has got through before it was frozen.
@@ -200,7 +203,8 @@ inline result<void> run_helper(session& s) {
   if (s.deadline_lent) let_deadline_clone(s, false);
   if (s.dumpable == 0) (void)sys::prctl(sys::abi::pr_set_dumpable, 0, 0, 0, 0);
   if (s.child_subreaper != 0) (void)sys::prctl(sys::abi::pr_set_child_subreaper, 1, 0, 0, 0);
-  s.arena.release();
+  if (cut_short) state_of_agent.reports.keep(s.arena.whole());
+  else s.arena.release();
   return outcome;
 }
 

@@ -8,6 +8,7 @@
 #include "ckpt/options/name_pattern.hpp"
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
+#include "ckpt/sys/x86_64/cpu_level.hpp"
 #include "ckpt/sys/calls.hpp"
 
 namespace ckpt::agent {
@@ -48,6 +49,7 @@ struct config {
   bool verbose = false;
   bool quiet = false;  // what is not an error is not said
   bool try_seccomp = false;
+  u32 cpu_level = 0;   // which the program was told not to go beyond; 0 for none
   fixed_text<name_capacity> log;
   options::ignored_descriptors ignored;
   fixed_text<32> compress;                // for ckpt-transfer
@@ -96,6 +98,11 @@ struct config {
         if (!log.truncated()) return true;
         log.clear();
         return false;
+      case options::id::cpu: {
+        const u32 level = sys::arch::parse_level(value);
+        if (level != 0) cpu_level = level;
+        return level != 0;
+      }
       case options::id::ignore_fd:
         return ignored.add(value);
       case options::id::compress: {

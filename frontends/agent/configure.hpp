@@ -35,7 +35,7 @@ inline result<void> check_signal(unsigned signal, report& why) {
 
 /// `scratch` is for the name.
 // Context: ordinary, with the agent's lock
-inline result<void> apply(const ckptconfig& wanted, fixed_text<name_capacity>& scratch,
+[[gnu::cold]] inline result<void> apply(const ckptconfig& wanted, fixed_text<name_capacity>& scratch,
                           report& why) {
   auto& me = state_of_agent;
   const auto has = [&](int flag) { return (wanted.flags & flag) != 0; };

@@ -139,10 +139,10 @@ class helper {
   // --- what goes into the metadata ---------------------------------------------------------
   result<void> describe() {
     auto& out = s_.metadata;
-    CKPT_TRY(out.add(state::this_cpu()));
     CKPT_TRY(describe_process());
     CKPT_TRY(describe_triggering_thread());
     CKPT_TRY(threads_.for_each([&](const thread_slot& t) { return describe_thread(t); }));
+    CKPT_TRY(describe_processor());
     CKPT_TRY(describe_files());
     CKPT_TRY(objects_.begin(*files_));
     let_go_of_descriptors();
@@ -156,6 +156,22 @@ class helper {
     return state::capture_host(out, writer_version);
   }
 
+  /// What libraries chose code by. A program that was told to keep to a level needs no more than that,
+  /// and what its registers hold none the less.
+  [[gnu::cold]] result<void> describe_processor() {
+    auto c = state::this_cpu();
+    if (const u32 number = state_of_agent.config.cpu_level; number != 0) {
+      auto level = sys::arch::level(number);
+      image::for_each<state::extended_state>(
+          s_.metadata.view(), [&](const state::extended_state& s, bytes raw) {
+            if (!state::is_initial_pkru(raw)) level.components |= u64{1} << s.component;
+          });
+      c.extensions = c.extensions & level.extensions;
+      c.components = c.components & level.components;
+    }
+    return s_.metadata.add(c);
+  }
+
   /// Of the triggering thread: the files of a main thread that has ended are empty.
   const char* path_of(std::string_view name) {
     path_.clear();
@@ -163,7 +179,7 @@ class helper {
     return path_.c_str();
   }
 
-  result<void> describe_process() {
+  [[gnu::cold]] result<void> describe_process() {
     auto& out = s_.metadata;
     char text[4096];
     const auto stat = read_text(path_of("/stat"), text);

@@ -53,7 +53,7 @@ inline result<void> check_name(session& s) {
 
 /// `given` is a pattern, absolute, for this checkpoint only; empty for the configured one.
 // Context: signal handler, on the agent's stack
-inline result<void> choose_name(session& s, std::string_view given = {}) {
+[[gnu::cold]] inline result<void> choose_name(session& s, std::string_view given = {}) {
   auto& me = state_of_agent;
   auto& mine = me.naming;
   me.output.look();

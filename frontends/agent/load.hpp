@@ -57,6 +57,12 @@ inline void read_variables(const initial_stack& stack, given_options given) {
   };
   read(true);
   read(false);
+  // Before a loader has run, only the command can tell it.
+  auto& level = state_of_agent.config.cpu_level;
+  if (level != 0 && !given.has(options::id::cpu)) {
+    level = 0;
+    note("CKPT_CPU has no effect without the ckpt command, which starts the program so; it is ignored");
+  }
 }
 
 struct command_options {
@@ -208,7 +214,7 @@ inline void load_into_running(injected& given) {
   if (me.config.period_ms != 0) me.period.start(signal, me.config.period_ms);
 }
 
-inline void load(injected* given) {
+[[gnu::cold]] inline void load(injected* given) {
   if (given != nullptr && given->running != 0) return load_into_running(*given);
   auto& me = state_of_agent;
   me.output.remember();

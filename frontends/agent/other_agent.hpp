@@ -46,7 +46,7 @@ inline const agent_mark* mark_of(u64 handler) {
 /// Stops the clock and writes the options as the launch variable has them (config.hpp), which any
 /// version reads; 0 when they do not fit.
 // Context: library load, of the agent that takes over
-inline u64 retire(char* room, u64 size) {
+[[gnu::cold]] inline u64 retire(char* room, u64 size) {
   auto& me = state_of_agent;
   if (me.period.timer() >= 0) (void)sys::timer_delete(me.period.timer());
   retire_outside_box();
@@ -63,6 +63,8 @@ inline u64 retire(char* room, u64 size) {
   if (c.continues_given) add(options::id::continues, u64{c.continues ? 1u : 0u});
   if (c.verbose) add(options::id::verbose, u64{1});
   if (c.quiet) add(options::id::quiet, u64{1});
+  constexpr std::string_view levels[] = {"v2", "v3", "v4"};
+  if (c.cpu_level != 0) add(options::id::cpu, levels[c.cpu_level - 2]);
   const auto view = text.view();
   if (text.truncated() || view.size() > size) return 0;
   std::memcpy(room, view.data(), view.size());

@@ -100,7 +100,7 @@ inline result<void> restore_signals(bytes metadata, const threads_restore& threa
                        });
 }
 
-inline void resume(const image::handover& given) {
+[[gnu::cold]] inline void resume(const image::handover& given) {
   const taken_handover taken(given);
   const image::handover& h = taken.get();
   auto& me = state_of_agent;
@@ -214,6 +214,7 @@ inline void resume(const image::handover& given) {
   const range window = h.window;
   const range contents = h.contents_mapping;
   const range keep = h.keep;
+  if (!keep.empty()) me.kernel_vdso = keep;
   if (!contents.empty()) (void)sys::munmap(contents.begin, contents.length());
   if (keep.empty()) {
     (void)sys::munmap(window.begin, window.length());

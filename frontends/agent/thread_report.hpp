@@ -13,6 +13,7 @@
 #include "freezer.hpp"
 #include "stopped_call.hpp"
 #include "symbols.hpp"
+#include "vdso_walk.hpp"
 
 namespace ckpt::agent {
 
@@ -78,8 +79,9 @@ class thread_reports {
       return {};
     });
     const auto back = each_sent([&](thread_slot& t) { return bring_back(t); });
-    if (!sent.ok()) return sent;
-    return back;
+    CKPT_TRY(sent);
+    CKPT_TRY(back);
+    return vdso_walk(s_, threads_.layout()).leave(*s_.context, [&](u64 rip) { return in_vdso(rip); });
   }
 
  private:
@@ -99,6 +101,11 @@ class thread_reports {
   result<void> look_at(thread_slot& t) {
     CKPT_TRY(pass_on(t));
     if (!t.held) return {};
+    // Still on its way back from a checkpoint whose helper has died.
+    if (state_of_agent.reports.contains(t.live.rsp)) {
+      s_.stuck = t.tid;
+      return s_.why.refuse("thread ", t.tid, " does not stop");
+    }
     constexpr u64 code_of_64_bits = 0x33;
     if (t.live.cs != code_of_64_bits)
       return s_.why.refuse("thread ", t.tid, " is running 32-bit code, which cannot be saved");
@@ -144,12 +151,20 @@ class thread_reports {
     return {};
   }
 
+  /// Until it has reported; one that was killed will not, and its process is dead to its parent only
+  /// when it has been waited for.
   result<void> await(const thread_slot& t) {
-    for (int looks = 0; looks < patience; ++looks) {
+    for (int looks = 0; looks < patience && !has_been_killed(t); ++looks) {
       if (__atomic_load_n(&t.reported, __ATOMIC_ACQUIRE) != 0) break;
       (void)sys::nanosleep({0, looks < 10 ? 10'000 : 50'000});
     }
     return {};
+  }
+  static bool has_been_killed(const thread_slot& t) {
+    using namespace sys::abi;
+    siginfo end{};
+    return sys::waitid(p_pid, t.tid, end, w_exited | w_nohang | w_nowait | w_all).ok() &&
+           end.si_signo != 0;
   }
 
   /// A thread that cannot be put back puts itself back when we end.
@@ -179,7 +194,7 @@ class thread_reports {
       if (auto r = get_registers(t, sys::abi::nt_prstatus, &t.live, sizeof t.live); !r.ok())
         return explain(r.error(), t);
       const bool at_gate = gate_.contains(t.live.rip);
-      if (!vdso_.contains(t.live.rip) && !at_gate) return {};
+      if (!in_vdso(t.live.rip) && !at_gate) return {};
       if (steps == most_steps && !at_gate) return {};
       const auto stepped = steps < most_steps ? step_with_trap(t) : result<void>(errc::busy);
       if (stepped.ok()) continue;
@@ -213,15 +228,10 @@ class thread_reports {
     return {};
   }
 
-  /// One instruction further; to the first one of a handler when a signal comes before.
-  static result<void> step(thread_slot& t) {
-    constexpr int spins = 200;
-    for (int signal = 0;;) {
-      (void)sys::ptrace(sys::abi::ptrace_singlestep, t.tid, 0, signal);
-      const int status = CKPT_TRY(wait_for_stop(t.tid, patience_to_stop, spins));
-      signal = signal_of_stop(status);
-      if (signal == sys::abi::sig_trap || status >> 16 != 0) return {};
-    }
+  static result<void> step(thread_slot& t) { return step_task(t.tid); }
+
+  [[nodiscard]] bool in_vdso(u64 rip) const {
+    return vdso_.contains(rip) || state_of_agent.kernel_vdso.contains(rip);
   }
 
   /// The mapping that AT_SYSINFO_EHDR leads to, as long as its program headers say.

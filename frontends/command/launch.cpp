@@ -12,6 +12,7 @@
 
 #include "../agent/config.hpp"
 #include "../hijack/launch.hpp"
+#include "cpu_cap.hpp"
 #include "program_file.hpp"
 
 namespace ckpt::command {
@@ -176,7 +177,11 @@ int launch(const settings& options, char** command_line) {
     if (!launch_value.empty()) launch_value += agent::launch_separator;
     launch_value.append(key).append("=").append(value);
   };
-  for (const auto& [key, value] : options) add(key, value);
+  std::string_view level;
+  for (const auto& [key, value] : options)
+    if (key == "cpu") level = value;
+    else add(key, value);
+  if (const auto capped = cap_processor(level); !capped.empty()) add("cpu", capped);
   // The program that was typed, which for a script is not what the kernel runs.
   const std::string_view typed = command_line[0];
   std::string name;

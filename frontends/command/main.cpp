@@ -121,6 +121,10 @@ int main(int argc, char** argv) {
   if (examined.as_json) usage_error();
   if (at_once.pid != 0) {
     const bool two_things = at_once.remove && (at_once.now || !settings.empty());
+    if (checked.cpu_level != 0) {
+      std::fputs("ckpt: --cpu is for a program that ckpt starts: one that runs has chosen its code\n", stderr);
+      return usage_status;
+    }
     if (optind < argc || job.any() || two_things) usage_error();
     return command::attach(at_once, settings, checked);
   }

@@ -65,7 +65,8 @@ bool options_for_agent(const now_options& asked, const settings& given, std::str
     return true;
   };
   for (const auto& o : options::table) {
-    if ((o.readers & options::agent) == 0) continue;
+    // A program that runs has chosen its code.
+    if ((o.readers & options::agent) == 0 || o.id == options::id::cpu) continue;
     bool by_option = false;
     for (const auto& [key, value] : given) {
       if (o.long_name.empty() || key != o.long_name) continue;

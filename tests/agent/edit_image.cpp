@@ -2,6 +2,7 @@
 //
 // edit_image KIND IN OUT: an image as another machine, another kernel or a hostile hand would have
 // made it, with every checksum right. What a restart must then say or do is in edited_images.py.
+#include <elf.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -42,8 +43,9 @@ bool change(test::image_bytes& image, Change&& apply, bool (*wanted)(const Recor
   return true;
 }
 
-/// A byte of the vDSO's ELF identification that means nothing, so that it is another build.
-bool other_vdso(test::image_bytes& image) {
+/// apply(bytes) with the vDSO as the image has it.
+template <class Apply>
+bool change_vdso(test::image_bytes& image, Apply&& apply) {
   const u64 at = record_at<state::segment>(
       image, [](const state::segment& s) { return s.kind == state::segment_kind::vdso; });
   if (at == 0) return false;
@@ -56,11 +58,54 @@ bool other_vdso(test::image_bytes& image) {
         for (u64 i = 0; t.object == 0 && i < t.count; ++i) {
           const auto e = image::extent_at(tail, i);
           if (e.address != address) continue;
-          image[h.data_offset + e.data + 15] ^= std::byte{1};
-          done = true;
+          done = apply(mutable_bytes(image).subspan(h.data_offset + e.data, e.length));
         }
       });
   return done;
+}
+
+/// A byte of the ELF identification that means nothing, so that it is another build.
+bool other_vdso(test::image_bytes& image) {
+  return change_vdso(image, [](mutable_bytes vdso) {
+    vdso[15] ^= std::byte{1};
+    return true;
+  });
+}
+
+/// Another build whose code is of no use at all: whoever runs any of it dies.
+bool hollow_vdso(test::image_bytes& image) {
+  return other_vdso(image) && change_vdso(image, [](mutable_bytes vdso) {
+    const auto* elf = reinterpret_cast<const Elf64_Ehdr*>(vdso.data());
+    const auto* sections = reinterpret_cast<const Elf64_Shdr*>(vdso.data() + elf->e_shoff);
+    bool done = false;
+    for (int i = 0; i < elf->e_shnum; ++i) {
+      if ((sections[i].sh_flags & SHF_EXECINSTR) == 0) continue;
+      constexpr int breakpoint = 0xcc;
+      std::memset(vdso.data() + sections[i].sh_offset, breakpoint, sections[i].sh_size);
+      done = true;
+    }
+    return done;
+  });
+}
+
+/// The first of what this processor lacks, which it names.
+bool need_one_more(state::cpu& c) {
+  const u64 here = sys::arch::available_extensions();
+  for (u32 i = 0; i < sys::arch::extension_count; ++i) {
+    if ((here >> i & 1) != 0) continue;
+    c.extensions = c.extensions | u64{1} << i;
+    std::printf("%.*s\n", static_cast<int>(sys::arch::extensions[i].name.size()),
+                sys::arch::extensions[i].name.data());
+    return true;
+  }
+  return false;
+}
+/// The same of what a program can have registers in.
+bool need_more_registers(state::cpu& c) {
+  const u64 components = ~sys::arch::enabled_components() & 0x602e4;  // AVX, AVX-512, PKRU, AMX
+  c.components = c.components | (components != 0 ? components : u64{1} << 62);
+  std::printf("%llx\n", static_cast<unsigned long long>(c.components & ~sys::arch::enabled_components()));
+  return true;
 }
 
 bool edit(std::string_view kind, test::image_bytes& image) {
@@ -72,6 +117,11 @@ bool edit(std::string_view kind, test::image_bytes& image) {
   };
   if (kind == "nothing") return true;
   if (kind == "other-vdso") return other_vdso(image);
+  if (kind == "hollow-vdso") return hollow_vdso(image);
+  if (kind == "one-more-extension") return change<state::cpu>(image, need_one_more);
+  if (kind == "more-registers") return change<state::cpu>(image, need_more_registers);
+  if (kind == "other-host")
+    return change<state::host>(image, [](state::host& x) { x.node = wire::text<64>("elsewhere"); });
   if (kind == "more-cpu")
     return change<state::cpu>(image, [](state::cpu& c) { c.extensions = ~u64{0}; });
   if (kind == "newer-version")

@@ -12,8 +12,9 @@
 //   quit              kills the program
 // FAULT is `none`, or a call and what to do at it:
 //   ROLE:CALL:K errno NUMBER | short | kill program|helper|both | hold MS program|helper|none
-// ROLE: program, starter, helper, hasher; in a restart started, guardian, program. K counts that call of that role from 0. `hold` keeps the
-// call waiting while the one named is killed.
+// ROLE: program, starter, helper, hasher; in a restart started, guardian, program; in both thread, for all
+// threads of the program but its first. K counts that call of that role from 0. `hold` keeps the call
+// waiting while the one named is killed.
 // Answers: `call ROLE:CALL:K PID ARGUMENTS... [what was done]`, `killed WHO NANOSECONDS`, and at the
 // end `end returned`, `end died STATUS` or `end hang ROLE:CALL:K`. A call that the test has not asked
 // for goes to the kernel as it is.
@@ -214,10 +215,14 @@ class supervisor {
   const std::string& role_of(pid_t tid) {
     const auto known = roles_.find(tid);
     if (known != roles_.end()) return known->second;
-    std::string role = "hasher";
-    if (restart_) {
-      role = starter_seen_ ? "program" : "guardian";
-    } else if (group_of(tid) == tid) role = starter_seen_ ? "helper" : "starter";
+    const pid_t group = group_of(tid);
+    if (group != tid) {
+      const auto leader = roles_.find(group);
+      const bool of_helper = leader != roles_.end() && leader->second == "helper";
+      return roles_[tid] = of_helper ? "hasher" : "thread";
+    }
+    std::string role = starter_seen_ ? "helper" : "starter";
+    if (restart_) role = starter_seen_ ? "program" : "guardian";
     starter_seen_ = true;
     return roles_[tid] = role;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A little of every state at once, for tests that make single system calls of a checkpoint or
 // restart fail: whatever is lost then, this program misses. While it works it makes no call but
-// access(2).
+// access(2). With a number as its second argument, so many threads check their own sums meanwhile.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,7 +13,9 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-#include "victim.hpp"
+#include <vector>
+
+#include "threads.hpp"
 
 #if __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>
@@ -27,6 +29,30 @@ static int opened(const char* path, int flags) {
   int fd = open(path, flags, 0640);
   if (fd < 0) victim::broken(path);
   return fd;
+}
+
+// In general, vector and x87 registers, without a call.
+static uint64_t sum_of(uint64_t seed) {
+  uint64_t a = seed | 1;
+  double x = 1;
+  long double y = 1;
+  for (int i = 0; i < 5'000; ++i) {
+    a = a * 6364136223846793005u + 1442695040888963407u;
+    x = x * 1.0000001 + static_cast<double>(a >> 60);
+    y += 1 / (y + static_cast<long double>(x));
+  }
+  uint64_t bits[2] = {};
+  memcpy(&bits[0], &x, sizeof x);
+  memcpy(&bits[1], &y, sizeof bits[1]);
+  return a ^ bits[0] ^ bits[1] << 1;
+}
+static void check_sums(uint64_t seed) {
+  const uint64_t wanted = sum_of(seed);
+  victim::block(SIG_BLOCK, {SIGTSTP});  // the trigger is the first thread's
+  victim::arrive();
+  while (victim::stopping == 0)
+    if (const uint64_t got = sum_of(seed); got != wanted)
+      victim::lost("the sum of thread %d", static_cast<int>(seed));
 }
 
 // What /proc says of a lock that this process holds on a descriptor; inode numbers differ.
@@ -84,6 +110,11 @@ int main(int count, char** values) {
   sigaddset(&blocked, SIGUSR2);
   sigaddset(&blocked, SIGRTMIN + 3);
   sigprocmask(SIG_BLOCK, &blocked, nullptr);
+  const int threads = count > 2 ? atoi(values[2]) : 0;
+  std::vector<pthread_t> running;
+  for (int i = 0; i < threads; ++i)
+    running.push_back(victim::start([i] { check_sums(static_cast<uint64_t>(i) + 1); }));
+  victim::gather(threads);
   sigqueue(getpid(), SIGRTMIN + 3, sigval{.sival_int = 4711});
   // The process itself.
   itimerval timer{{0, 0}, {100'000, 0}};
@@ -105,6 +136,8 @@ int main(int count, char** values) {
   const size_t guarded_locks = locks_on(guarded), log_locks = locks_on(log);
   int64_t begun = victim::now();
   victim::work_until_stop();
+  victim::tell_all();
+  for (pthread_t thread : running) victim::join_well(thread, "a thread");
 
   victim::expect_equal("offset", 3, static_cast<uint64_t>(lseek(log, 0, SEEK_CUR)));
   victim::expect_equal("flags", O_RDWR | O_APPEND, fcntl(log, F_GETFL) & (O_ACCMODE | O_APPEND));

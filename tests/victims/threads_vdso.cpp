@@ -2,7 +2,7 @@
 // Threads that read the clock all the time: nearly every moment finds some inside the vDSO, where a
 // machine with another kernel has other code.
 //
-// Fidelity: thread | inside a function of the vDSO | stepped out of it first; on a very busy machine it may be saved inside
+// Fidelity: thread | inside a function of the vDSO | stepped out of it first; on a very busy machine it may be saved inside, and goes on with system calls
 #include "threads.hpp"
 
 int main(int count, char** values) {

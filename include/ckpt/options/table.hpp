@@ -24,6 +24,7 @@ enum class id : u8 {
   log,
   seccomp,
   ignore_fd,
+  cpu,
   compress,
   transfer,
   ca,
@@ -91,6 +92,10 @@ inline constexpr option table[] = {
      "descriptors that do not stop a checkpoint and are closed after a restart: numbers, and socket "
      "or all for those that cannot be saved; several with commas, or repeated",
      "N|socket|all: close it at a restart", "socket all"},
+    {id::cpu, "cpu", 0, "LEVEL", "CKPT_CPU", command | agent,
+     "x86-64-v2, x86-64-v3 or x86-64-v4: glibc's functions in PROGRAM use no more than processors of that "
+     "level have, and images run on all of them (default: all that this one has)",
+     "x86-64-v2|v3|v4: run on all of these", "x86-64-v2 x86-64-v3 x86-64-v4"},
     {id::compress, "compress", 0, "HOW", "CKPT_COMPRESS", command | agent,
      "compress an image that goes elsewhere than to a file: lz4 or zstd, with :LEVEL behind it",
      "lz4|zstd[:LEVEL]: pack it on its way", "lz4 zstd"},

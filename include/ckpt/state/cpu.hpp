@@ -6,7 +6,7 @@
 
 #include "ckpt/base/text.hpp"
 #include "ckpt/format/metadata.hpp"
-#include "ckpt/sys/x86_64/cpu.hpp"
+#include "ckpt/sys/x86_64/cpu_level.hpp"
 
 namespace ckpt::state {
 
@@ -25,9 +25,10 @@ namespace ckpt::wire {
 template <>
 inline constexpr auto describe<state::cpu> = description<3>{
     "cpu",
-    "The processor. A restart needs every extension and every component that is set here.",
+    "The processor, or as much of it as the program was let use. A restart needs every extension and "
+    "every component that is set here.",
     {"instruction-set extensions, bits as listed in include/ckpt/sys/x86_64/cpu.hpp",
-     "XCR0: state components the kernel had enabled", "vendor, as CPUID leaf 0 spells it"}};
+     "state components the kernel had enabled, as XCR0 has them", "vendor, as CPUID leaf 0 spells it"}};
 }  // namespace ckpt::wire
 
 namespace ckpt::state {

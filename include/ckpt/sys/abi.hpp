@@ -207,7 +207,7 @@ inline constexpr int ptrace_cont = 7, ptrace_singlestep = 9, ptrace_detach = 17,
                      ptrace_peeksiginfo = 0x4209, ptrace_getsigmask = 0x420a,
                      ptrace_getregset = 0x4204, ptrace_setregset = 0x4205,
                      ptrace_setsigmask = 0x420b, ptrace_get_rseq_configuration = 0x420f,
-                     ptrace_event_stop = 128;
+                     ptrace_event_stop = 128, ptrace_o_exitkill = 0x100000;
 inline constexpr int nt_prstatus = 1, nt_x86_xstate = 0x202;  // elf.h
 struct user_regs {  // sys/user.h, struct user_regs_struct
   u64 r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs,

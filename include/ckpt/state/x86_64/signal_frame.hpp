@@ -160,6 +160,13 @@ inline void begin_frame(signal_frame& frame, const thread& t) {
   set_context(frame, t);
 }
 
+/// What the kernel begins every program with where there are protection keys (arch/x86/mm/pkeys.c):
+/// where there are none, nothing is lost with it.
+inline bool is_initial_pkru(bytes raw) {
+  constexpr u32 initial = 0x55555554;
+  return raw.size() >= sizeof initial && std::memcmp(raw.data(), &initial, sizeof initial) == 0;
+}
+
 /// Puts one saved component at this machine's place for it.
 // Context: agent, in restored memory
 inline result<void> add_component(signal_frame& frame, u32 component, bytes raw) {
@@ -175,6 +182,7 @@ inline result<void> add_component(signal_frame& frame, u32 component, bytes raw)
     constexpr u32 first_place = sys::abi::fxsave_size + sys::abi::xsave_header_size;
     if (component < 2 || component > 62) return errc::malformed;
     const auto place = frame.layout().places[component];
+    if (place.size == 0 && component == 9 && is_initial_pkru(raw)) return {};
     if (place.size == 0 || place.offset < first_place || raw.size() != place.size ||
         (frame.layout().permitted >> component & 1) == 0)
       return errc::malformed;

@@ -82,6 +82,9 @@ inline constexpr extension extensions[] = {
     {"lzcnt", 0x80000001, 0, 2, 5, 0}, {"sse4a", 0x80000001, 0, 2, 6, 0},
     {"xop", 0x80000001, 0, 2, 11, 2}, {"fma4", 0x80000001, 0, 2, 16, 2},
     {"tbm", 0x80000001, 0, 2, 21, 0}, {"rdtscp", 0x80000001, 0, 3, 27, 0},
+    // How glibc keeps registers while it looks a function up, and what its string functions end with
+    // where there is transactional memory.
+    {"xsavec", 0xd, 1, 0, 1, 0},      {"rtm", 7, 0, 1, 11, 0},
 };
 inline constexpr u32 extension_count = sizeof extensions / sizeof extensions[0];
 static_assert(extension_count <= 64);
@@ -94,6 +97,7 @@ inline u64 available_extensions() {
   for (u32 i = 0; i < extension_count; ++i) {
     const extension& e = extensions[i];
     if (e.leaf < 0x80000000 ? e.leaf > highest : e.leaf > highest_extended) continue;
+    // Leaf 0xd counts components there, of which there are two at least.
     if (e.subleaf != 0 && e.subleaf > cpuid(e.leaf).eax) continue;
     const auto r = cpuid(e.leaf, e.subleaf);
     const u32 word = e.reg == 0 ? r.eax : e.reg == 1 ? r.ebx : e.reg == 2 ? r.ecx : r.edx;
