@@ -106,7 +106,7 @@ class vdso_walk {
     const u64 length = length_of(frame, area_.size());
     std::memcpy(frame, area_.data(), sys::abi::fpx_sw_offset);  // what is between is the kernel's
     std::memcpy(frame + header, area_.data() + header, length - header);
-    auto after = stopped_detail::context_of(registers_);
+    auto after = state::context_of(registers_);
     after.cs = c.cs, after.gs = c.gs, after.fs = c.fs, after.ss = c.ss;
     after.err = c.err, after.trapno = c.trapno, after.oldmask = c.oldmask, after.cr2 = c.cr2;
     after.fpstate = c.fpstate;
