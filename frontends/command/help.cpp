@@ -11,10 +11,8 @@ void print_help(std::FILE* to) {
       "usage: ckpt [OPTION]... PROGRAM [ARGUMENT]...\n"
       "       ckpt [-n NAME] -p PID --now; ckpt --doctor [PID|IMAGE]\n"
       "Runs PROGRAM so that a signal freezes it into one executable file; running that\n"
-      "file lets it go on. Options end at the first word that is not one.\n\n");
+      "file lets it go on. Options end at the first word that is not one; see ckpt(1).\n\n");
   options::append_help<options::command>(text);
-  text.append(
-      "Variables, exit status and more: ckpt(1).\n");
   std::fwrite(text.c_str(), 1, text.view().size(), to);
 }
 
