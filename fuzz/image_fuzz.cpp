@@ -4,19 +4,14 @@
 // the restarter and the tools use it, and held against rules written down a second time: memory
 // that may be mapped, extents that may be loaded, numbers that may be followed.
 //
-// The mutator knows the format from the records' own descriptions: it picks a record and a field,
-// changes it, and makes the checksums right again, because behind a checksum a fuzzer sees nothing.
-#include <algorithm>
+// image_mutator.cpp changes them as one who knows the format.
 #include <cstdint>
 #include <cstring>
-#include <random>
 #include <span>
 #include <vector>
 
 #include "../tests/support/image_repair.hpp"
 #include "ckpt/image/agent_place.hpp"
-
-extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max);
 
 namespace {
 
@@ -45,6 +40,7 @@ void check_memory(const format::file_header& h, bytes metadata) {
     require(end <= h.window_address || s.address >= h.window_address + h.window_size);
     require(s.kind >= state::segment_kind::anonymous && s.kind <= state::segment_kind::shared);
     require((s.protection.bits() & ~7u) == 0);
+    require(s.kind != state::segment_kind::vdso || s.length <= image::vdso_room);
     segments.push_back({s.address, end});
     touch(name);
   });
@@ -112,17 +108,36 @@ void check_objects(bytes metadata) {
   });
 }
 
-/// Where the restarter would jump.
-void check_agent(const format::file_header& h, bytes metadata) {
+/// What the restarter touches itself, before any code of the image runs: a fault there is its own.
+void check_touched(const format::file_header& h, bytes metadata) {
+  std::vector<range> traps;
+  image::for_each<state::trap_range>(metadata, [&](const state::trap_range& t, bytes) {
+    const range where{t.address, t.address + t.length};
+    require(where.begin < where.end && (traps.empty() || traps.back().end <= where.begin));
+    traps.push_back(where);
+    if (t.kind != state::trap_kind::beyond_end) return;
+    image::for_each<state::extents>(metadata, [&](const state::extents& table, bytes tail) {
+      for (u64 i = 0; i < table.count && table.object == 0; ++i) {
+        const auto e = image::extent_at(tail, i);
+        require(e.address + e.length <= where.begin || where.end <= e.address);
+      }
+    });
+  });
+
   report why;
   if (!image::check_agent(h, metadata, why).ok()) return;
-  bool runs = false;
-  image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
-    runs = runs || (s.address <= h.agent_entry && h.agent_entry < s.address + s.length &&
-                    s.protection.has(state::protection::execute) &&
-                    s.kind != state::segment_kind::shared);
-  });
-  require(runs);
+  const auto lies_in = [&](u64 address, state::protection needed) {
+    bool lies = false;
+    image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
+      lies = lies || (s.address <= address && address < s.address + s.length &&
+                      s.protection.has(needed) && s.kind <= state::segment_kind::stack);
+    });
+    for (const range& trap : traps) lies = lies && !trap.contains(address);
+    return lies;
+  };
+  require(lies_in(h.agent_entry, state::protection::execute));
+  for (u64 pushed = h.agent_stack - 16; pushed != h.agent_stack - 8; ++pushed)
+    require(lies_in(pushed, state::protection::write));
 }
 
 void check_rest(bytes metadata) {
@@ -154,260 +169,7 @@ void check_rest(bytes metadata) {
   }
 }
 
-// --- the mutator -------------------------------------------------------------------------------
-class mutator {
- public:
-  mutator(std::span<std::byte> room, std::size_t size, unsigned seed)
-      : room_(room), size_(size), random_(seed) {}
-
-  std::size_t run() {
-    for (u32 changes = 1 + below(3); changes > 0; --changes) change_something();
-    // Once in a while the checksums stay wrong: they are rules as well. Those of the data nobody
-    // looks at here.
-    if (below(32) != 0) test::repair_structure(image());
-    return size_;
-  }
-
- private:
-  [[nodiscard]] std::span<std::byte> image() const { return room_.first(size_); }
-  u32 below(u32 n) { return static_cast<u32>(random_() % n); }
-  u64 below_size(u64 n) { return n == 0 ? 0 : random_() % n; }
-
-  void change_something() {
-    offsets_ = test::record_offsets(image());
-    switch (below(16)) {
-      case 0:
-        change_fields<format::file_header>(format::header_offset);
-        break;
-      case 1:
-        change_trailer();
-        break;
-      case 2:
-        change_bytes();
-        break;
-      case 3:
-        change_envelope();
-        break;
-      case 4:
-        swap_records();
-        break;
-      case 5:
-        repeat_record();
-        break;
-      case 6:
-        remove_record();
-        break;
-      case 7:
-        change_size();
-        break;
-      case 8:
-      case 9:
-        change_extent();
-        break;
-      default:
-        change_record();
-        break;
-    }
-  }
-
-  u64 interesting() {
-    static constexpr u64 values[] = {0,
-                                     1,
-                                     2,
-                                     3,
-                                     7,
-                                     8,
-                                     63,
-                                     64,
-                                     65,
-                                     4095,
-                                     4096,
-                                     4097,
-                                     0x10000,
-                                     0x7fffffff,
-                                     0x80000000,
-                                     ~0u,
-                                     u64{1} << 40,
-                                     u64{1} << 56,
-                                     u64{1} << 61,
-                                     u64{1} << 63,
-                                     ~u64{0} - 4095,
-                                     ~u64{0}};
-    return values[below(std::size(values))];
-  }
-
-  u64 changed(u64 value, std::string_view name) {
-    switch (below(8)) {
-      case 0:
-        return value + 1;
-      case 1:
-        return value - 1;
-      case 2:
-        return value + page_size;
-      case 3:
-        return value - page_size;
-      case 4:
-        return value ^ u64 { 1 } << below(64);
-      case 5:
-      case 6:
-        return some_other(name);
-      default:
-        return interesting();
-    }
-  }
-
-  // What a field of the same name holds elsewhere in this image, or that of the page beside it:
-  // an address of another extent, the number of another file.
-  u64 some_other(std::string_view name) {
-    std::vector<u64> values;
-    const auto collect = [&]<class Record>(u64 at) {
-      const auto record = test::load<Record>(image(), at);
-      wire::for_each_field(record, [&]<class Field>(std::string_view other, const Field& field) {
-        if constexpr (requires { field.get(); })
-          if (other == name) values.push_back(static_cast<u64>(field.get()));
-      });
-    };
-    for (u64 at : offsets_) {
-      const auto head = test::load<format::record_header>(image(), at);
-      const u64 body = at + sizeof head;
-      image::all_records::for_each([&]<class Record>() {
-        if (Record::record == head.type) collect.operator()<Record>(body);
-      });
-      if (head.type != format::record_type::extents) continue;
-      for (u64 i = sizeof(state::extents); i + sizeof(state::extent) <= head.size;
-           i += sizeof(state::extent))
-        collect.operator()<state::extent>(body + i);
-    }
-    if (values.empty()) return interesting();
-    const u64 value = values[below_size(values.size())];
-    return below(4) == 0 ? value + page_size : value;
-  }
-
-  template <class Field>
-  void change_field(Field& field, std::string_view name) {
-    if constexpr (requires { field.get(); }) {
-      field = static_cast<typename Field::value_type>(changed(static_cast<u64>(field.get()), name));
-    } else if constexpr (requires { field.bits(); }) {
-      field = static_cast<typename Field::value_type>(changed(field.bits(), name));
-    } else {
-      u8 raw[sizeof(Field)];
-      std::memcpy(raw, &field, sizeof raw);
-      raw[below(sizeof raw)] = static_cast<u8>(random_());
-      std::memcpy(static_cast<void*>(&field), raw, sizeof raw);
-    }
-  }
-
-  template <class Record>
-  void change_fields(u64 offset) {
-    auto record = test::load<Record>(image(), offset);
-    u32 chosen = below(static_cast<u32>(wire::field_count<Record>()));
-    wire::for_each_field(record, [&]<class Field>(std::string_view name, Field& field) {
-      if (chosen-- == 0) change_field(field, name);
-    });
-    test::store(image(), offset, record);
-  }
-
-  void change_trailer() {
-    const auto h = test::header_of(image());
-    change_fields<format::trailer>(h.table_offset + h.table_size);
-  }
-
-  void change_bytes() { size_ = LLVMFuzzerMutate(raw(), size_, room_.size()); }
-
-  [[nodiscard]] std::uint8_t* raw() const { return reinterpret_cast<std::uint8_t*>(room_.data()); }
-
-  [[nodiscard]] u64 any_record() { return offsets_[below_size(offsets_.size())]; }
-
-  void change_record() {
-    if (offsets_.empty()) return;
-    const u64 at = any_record();
-    const auto type = test::load<format::record_header>(image(), at).type.get();
-    image::all_records::for_each([&]<class Record>() {
-      if (Record::record == type) change_fields<Record>(at + sizeof(format::record_header));
-    });
-  }
-
-  void change_envelope() {
-    if (!offsets_.empty()) change_fields<format::record_header>(any_record());
-  }
-
-  void change_extent() {
-    const auto at = test::find_record(image(), format::record_type::extents, below(2));
-    if (!at) return;
-    const u64 body = *at + sizeof(format::record_header);
-    const auto table = test::load<state::extents>(image(), body);
-    if (table.count == 0) return;
-    change_fields<state::extent>(body + sizeof table +
-                                 below_size(table.count) * sizeof(state::extent));
-  }
-
-  [[nodiscard]] u64 record_size(u64 at) const {
-    return sizeof(format::record_header) +
-           align_up(test::load<format::record_header>(image(), at).size, format::record_alignment);
-  }
-
-  void swap_records() {
-    if (offsets_.size() < 2) return;
-    const u64 i = below_size(offsets_.size() - 1);
-    const u64 first = offsets_[i], second = offsets_[i + 1];
-    auto* begin = image().data();
-    std::rotate(begin + first, begin + second, begin + second + record_size(second));
-  }
-
-  // The page-aligned room behind the metadata takes one more record, if it is large enough.
-  void repeat_record() {
-    if (offsets_.empty()) return;
-    auto h = test::header_of(image());
-    const u64 at = any_record(), n = record_size(at), end = h.metadata_offset + h.metadata_size;
-    if (end + n > h.data_offset || h.data_offset > size_) return;
-    std::vector<std::byte> copy(image().begin() + static_cast<long>(at),
-                                image().begin() + static_cast<long>(at + n));
-    std::memmove(image().data() + at + n, image().data() + at, end - at);
-    std::memcpy(image().data() + at, copy.data(), n);
-    h.metadata_size = h.metadata_size + n;
-    test::store(image(), format::header_offset, h);
-  }
-
-  void remove_record() {
-    if (offsets_.empty()) return;
-    auto h = test::header_of(image());
-    const u64 at = any_record(), n = record_size(at), end = h.metadata_offset + h.metadata_size;
-    std::memmove(image().data() + at, image().data() + at + n, end - at - n);
-    std::memset(image().data() + end - n, 0, n);
-    h.metadata_size = h.metadata_size - n;
-    test::store(image(), format::header_offset, h);
-  }
-
-  void change_size() {
-    auto h = test::header_of(image());
-    switch (below(3)) {
-      case 0:
-        size_ = below_size(size_ + 1);
-        break;
-      case 1:
-        h.metadata_size = changed(h.metadata_size, {});
-        break;
-      default:
-        h.image_size = size_;
-        break;
-    }
-    test::store(image(), format::header_offset, h);
-  }
-
-  std::span<std::byte> room_;
-  std::size_t size_;
-  std::minstd_rand random_;
-  std::vector<u64> offsets_;
-};
-
 }  // namespace
-
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
-                                               std::size_t max, unsigned seed) {
-  if (size < format::header_offset + sizeof(format::file_header))
-    return LLVMFuzzerMutate(data, size, max);
-  return mutator({reinterpret_cast<std::byte*>(data), max}, size, seed).run();
-}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const bytes whole{reinterpret_cast<const std::byte*>(data), size};
@@ -427,7 +189,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_files(copy);
   check_objects(copy);
   check_rest(copy);
-  check_agent(h, copy);
+  check_touched(h, copy);
 
   require(test::piece(whole, h.table_offset + h.table_size, sizeof(format::trailer)).has_value());
   const auto t = test::load<format::trailer>(whole, h.table_offset + h.table_size);

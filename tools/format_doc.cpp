@@ -226,14 +226,14 @@ The records, each and in their order:
 - The metadata is records to its last byte. `fixed_size` is at most `size`; header, structure, tail and padding lie within the metadata; the padding is zero. Only `critical` may be set in the record's `flags`.
 - Every field of a structure that is known has a legal value. (Elements of a tail have no rules but those below.)
 - Exactly one each of `host`, `process`, `memory_layout` and `cpu`, and exactly one `extents` whose `object` is 0. As many `thread` as the `process` has `thread_count`, and one at least.
-- `segment`: address and length are multiples of the page size, the length not zero, the address at least a page, the end at most 2^56. Each begins at or behind the end of the one before. None overlaps the window. `object` is at most )"
+- `segment`: address and length are multiples of the page size, the length not zero, the address at least a page, the end at most 2^56. Each begins at or behind the end of the one before. None overlaps the window. One of kind 5 `vdso` has at most )" << image::vdso_room << R"( bytes. `object` is at most )"
       << state::max_objects << R"( and not zero exactly for kind 7 `shared`; for those `file_offset` is a multiple of the page size and `file_offset` + `length` at most 2^62.
 - `shared_object`: `number` counts from 1 without a gap, to at most )" << state::max_objects << R"(; `size` is at most 2^62. Every object that a segment names is there.
 - `extents`: the `object` of those that are not 0 counts from 1 without a gap. The tail has `count` elements of 24 bytes and no more. Address and length of an extent are multiples of the page size, the length not zero, the end at most 2^62; each begins at or behind the end of the one before in its table.
 - The `data` of each extent is the sum of the lengths of all extents before it, in this table and those before; the sum of all is `data_size`.
 - An extent of the table of `object` 0 lies within one segment, whose kind is neither `vvar` nor `shared`.
 - Where there is any `shared_object`, there are as many tables with an `object` other than 0, and the last extent of table n ends within the `size` of object n, rounded up to a page.
-- `trap_range`: address and length are multiples of the page size, the length not zero; each begins at or behind the end of the one before; each lies within one segment, whose kind is neither `vvar` nor `vdso`.
+- `trap_range`: address and length are multiples of the page size, the length not zero; each begins at or behind the end of the one before; each lies within one segment, whose kind is neither `vvar` nor `vdso`. No extent of the table of `object` 0 overlaps one of kind `beyond_end`. None has `agent_entry` or `agent_stack` - 16 in it.
 - `open_file`: `id` counts from 0 without a gap; `stdio` is at most 2; `as_given` only with kind `regular`; `content` is at most the number of tables with an `object` other than 0.
 - Whatever has a field `open_file` (`descriptor`, `file_lock`, `event_counter`, `timer_file`, `signal_file`, `epoll`, `epoll_entry`, `socket_end`) comes behind the open_file record with that `id`.
 - `descriptor`: `number` is larger than that of the one before, at least 0 and at most 2^30.
@@ -251,7 +251,7 @@ Messages are, to the end of the tail, a length of 4 bytes and as many bytes.
 
 An image is whole, as `readckpt verify` and a restart want it, when besides
 - every block of the data has its checksum, and the bytes between metadata and data are zero;
-- `agent_entry` lies in a segment with `execute`, `agent_stack` - 8 in one with `write`, neither of kind `shared`.
+- `agent_entry` lies in a segment with `execute`, `agent_stack` - 16 in one with `write`, both of a kind below 5 (`vdso`); `agent_stack` is a multiple of 16.
 
 A restart may still be refused for reasons that are not in the image: a processor that lacks what `cpu`
 names, memory, addresses that this kernel does not give, a ckpt-restart that is larger than the window.

@@ -226,6 +226,7 @@ class Image:
         require(not before or s.address >= before.address + before.length, "order of segments")
         require(end <= h.window_address or s.address >= h.window_address + h.window_size,
                 "a segment in the window")
+        require(s.kind != 5 or s.length <= 131072, "a vDSO of that size")
         require(s.object <= 1024 and (s.object != 0) == (s.kind == 7), "object of a segment")
         if s.kind == 7:
             require(aligned(s.file_offset) and s.file_offset + s.length <= 1 << 62,
@@ -256,6 +257,8 @@ class Image:
         before = self.records["trap_range"][-1:]
         require(aligned(t.address, t.length) and t.length > 0 and
                 all(t.address >= b.address + b.length for b in before), "trap_range")
+        for address in (self.header.agent_entry, (self.header.agent_stack - 16) % (1 << 64)):
+            require(not t.address <= address < t.address + t.length, "the agent in a trap_range")
 
     def check_open_file(self, f):
         require(f.id == len(self.records["open_file"]) and f.stdio <= 2, "order of open files")
@@ -324,11 +327,25 @@ class Image:
                 "data that no extent has")
         require(self.lie_within(memory[0].extents, (6, 7)), "an extent outside of segments")
         require(self.lie_within(r["trap_range"], (5, 6)), "a trap_range outside of segments")
+        beyond = [t for t in r["trap_range"] if t.kind == 2]
+        require(not self.overlap(memory[0].extents, beyond), "an extent beyond the end of a file")
         if objects:
             require(len(objects) == len(contents), "tables of objects")
             for o, t in zip(objects, contents):
                 require(all(e.address + e.length <= page_up(o.size) for e in t.extents[-1:]),
                         "contents larger than their object")
+
+    @staticmethod
+    def overlap(some, others):
+        """Both ascend."""
+        others = iter(others)
+        other = next(others, None)
+        for each in some:
+            while other and other.address + other.length <= each.address:
+                other = next(others, None)
+            if other and other.address < each.address + each.length:
+                return True
+        return False
 
     def lie_within(self, ranges, kinds_without):
         """Both ascend."""
@@ -346,9 +363,10 @@ class Image:
         """What a verification and a restart look at besides."""
         h, data = self.header, self.data
         require(not any(data[h.metadata_offset + h.metadata_size:h.data_offset]), "padding")
-        for address, right in ((h.agent_entry, 4), ((h.agent_stack - 8) % (1 << 64), 2)):
+        require(h.agent_stack % 16 == 0, "agent_stack")
+        for address, right in ((h.agent_entry, 4), ((h.agent_stack - 16) % (1 << 64), 2)):
             require(any(s.address <= address < s.address + s.length and s.protection & right
-                        for s in self.records["segment"] if s.kind != 7), "no agent")
+                        for s in self.records["segment"] if s.kind < 5), "no agent")
         for i in range(h.table_size // 8):
             begin = h.data_offset + i * h.block_size
             block = data[begin:min(begin + h.block_size, h.table_offset)]

@@ -6,17 +6,24 @@ agree on it: the one in Python that knows docs/FORMAT.md only, readckpt verify, 
 
 Half of the changes leave the checksums as they are; the other half makes them right again, so that the
 rules behind them are asked. What all three accept then is another program, written down correctly: what
-becomes of it is its own affair (it may wait for what its pipe has no longer), but it changes nothing.
+becomes of it is its own affair (it may wait for what its pipe has no longer), but it changes nothing, the
+restarter does not refuse it by a rule, and when a signal ends it, it was not the restarter's code that ran
+into it: such an image is run once more under crash_site, which sees where that was.
+
+Half of the images are of a program whose addresses the kernel has not drawn by lot: there the restarter has
+its vDSO and stack where the program had them, and a segment can be laid over them exactly.
 
 `--full` runs 10,000 of them, otherwise a sample; `--only N` the change with that number once more."""
 
 import argparse
 import collections
+import contextlib
 import os
 import pathlib
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 
@@ -27,8 +34,10 @@ import harness
 from parts import Parts
 
 DOCUMENT = HERE.parents[1] / "docs/FORMAT.md"
+RULES = [HERE.parents[1] / "include/ckpt/image" / name for name in ("metadata_view.hpp", "agent_place.hpp")]
 SAMPLE, FULL = 120, 10_000
 LIMIT = 60
+PROCESSOR = 20      # seconds of a processor's time
 UNCHECKED = 512     # bytes of the file that say nothing of themselves when the kernel runs it
 # Not the image's fault: what this machine does not give.
 HERE_ONLY = re.compile(r"cannot map |cannot reserve |too little room|this processor lacks |no room |"
@@ -53,7 +62,8 @@ class Changes:
         self.cuts += [at, *(len(good) - n for n in (48, 56, 1, 4096))]
         self.broken = [self.flip, self.cut, self.noise, self.moved, self.longer]
         self.forged = [self.any_field, self.any_field, self.header_field, self.envelope, self.records,
-                       self.splice, self.extents, self.extents, self.segment, self.segment]
+                       self.splice, self.extents, self.extents, self.segment, self.segment, self.kernels,
+                       self.trap, self.agent, self.invented, self.last_record]
 
     def make(self, number):
         """(what was done, the bytes, whether the checksums were made right, the first byte that differs)."""
@@ -223,6 +233,76 @@ class Changes:
         return f"segment {index} {kind}"
 
 
+    def kernels(self, chosen, parts):
+        """What the restarter itself has at those addresses, vDSO or stack, the program has there, too."""
+        memory, stack = chosen.choice(((5, 6), (5,), (6,), (4,))), 4
+        segments = parts.of("segment")
+        found = [i for i in segments if parts.get(i, "kind") in memory]
+        kind = chosen.choice((1, 1, 2, 3, 4, 5, 6))
+        size = chosen.choice((None, None, 4096, 1 << 17, (1 << 17) + 4096, 1 << 18, 1 << 30, 1 << 40))
+        for i in found:
+            parts.set(i, "kind", kind)
+            parts.set(i, "protection", chosen.choice((0, 1, 3, 5, 7)))
+        if found and size is not None:
+            parts.set(found[-1], "length", size)
+        if found and memory == (stack,) and chosen.random() < 0.7:
+            before = segments[segments.index(found[-1]) - 1]
+            end = parts.get(before, "address") + parts.get(before, "length")
+            begin = chosen.choice((end, end + 4096, parts.get(found[-1], "address")))
+            parts.set(found[-1], "address", begin)
+            parts.set(found[-1], "length", 0x7ffffffff000 - begin)
+        return f"segments of kind {memory} are of kind {kind}, the last has {size or 'its own'} bytes"
+
+    def trap(self, chosen, parts):
+        index = chosen.choice(parts.of("segment"))
+        pages = max(1, parts.get(index, "length") >> 12)
+        address = parts.get(index, "address") + (chosen.randrange(pages) << 12)
+        kind, length = chosen.choice((1, 2, 2)), chosen.choice((1, 1, pages, 512)) << 12
+        parts.records.append(self.record("trap_range", address=address, length=length, kind=kind))
+        return f"pages from {address:#x} on cannot be touched ({kind})"
+
+    def agent(self, chosen, parts):
+        index = chosen.choice(parts.of("segment"))
+        name = chosen.choice(("agent_entry", "agent_stack", "agent_stack"))
+        at = parts.get(index, "address") + chosen.choice((0, 8, 16, 24, 4096, parts.get(index, "length"),
+                                                          parts.get(index, "length") + 16))
+        if chosen.random() < 0.5:
+            parts.set(index, "protection", 7)
+        parts.overrides[name] = at
+        return f"{name} is {at:#x}"
+
+    def invented(self, chosen, parts):
+        """A record of a kind that the image may not have, its numbers such as others have."""
+        name = chosen.choice(sorted(self.form.types.values()))
+        known = [parts.get(i, f.name) for i in range(len(parts.records))
+                 for f in self.form.structures[self.form.types[parts.records[i][0]]].fields if f.size == 8]
+        made = self.record(name)
+        for f in self.form.structures[name].fields:
+            if f.size > 8 or f.name.startswith("reserved"):
+                continue
+            value = chosen.choice((0, 1, chosen.randrange(10), chosen.choice(known), chosen.choice(EDGES)))
+            made[4][f.offset:f.offset + f.size] = (value % (1 << 8 * f.size)).to_bytes(f.size, "little")
+        made[4] += chosen.randbytes(chosen.choice((0, 0, 1, 8, 24, 100)))
+        made[3] = len(made[4])
+        parts.records.insert(chosen.randrange(len(parts.records) + 1), made)
+        return f"a record {name} more"
+
+    def last_record(self, chosen, parts):
+        """Cut, and made right."""
+        keep = chosen.randrange(len(parts.records))
+        del parts.records[keep:]
+        return f"the records end with the {keep}th"
+
+    def record(self, name, **fields):
+        type_ = next(t for t, other in self.form.types.items() if other == name)
+        structure = self.form.structures[name]
+        body = bytearray(structure.size)
+        for f in structure.fields:
+            if f.name in fields:
+                body[f.offset:f.offset + f.size] = (fields[f.name] % (1 << 64)).to_bytes(f.size, "little")
+        return [type_, 1, structure.size, structure.size, body]
+
+
 class Bench:
     """Runs one image after the other."""
 
@@ -234,15 +314,23 @@ class Bench:
             (self.guard / name).write_bytes(name.encode() * 1000)
         setup.give(self.guard)
         self.path = self.cwd / "bad.ckpt"
+        self.tracer = setup.victim("crash_site", self.cwd)
+        self.report = self.cwd / "report"
+        self.report.touch()
+        setup.give(self.report)
+        self.rules = {text for path in RULES
+                      for text in re.findall(r'refuse\(\s*"([^"]{16,})"', path.read_text(encoding="utf-8"))}
         self.before = self.look()
         self.seen = collections.Counter()
+        self.lines = collections.Counter()
+        self.used = 0.0
 
     def look(self):
         found = []
         for directory in (self.guard, self.cwd):
             for entry in sorted(os.scandir(directory), key=lambda e: e.name):
                 st = entry.stat(follow_symlinks=False)
-                if entry.path != str(self.path):
+                if entry.path not in (str(self.path), str(self.report)):
                     found.append((entry.name, st.st_ino, st.st_size, st.st_mtime_ns, st.st_mode))
         return found
 
@@ -256,10 +344,11 @@ class Bench:
         """(status, stdout, stderr), or the kernel's own refusal. May it wait, then a program that is there
         again and waits for something is no hang, and has no status."""
         def limits():
-            for what, value in ((resource.RLIMIT_CPU, 20), (resource.RLIMIT_FSIZE, 1 << 20),
+            for what, value in ((resource.RLIMIT_CPU, PROCESSOR), (resource.RLIMIT_FSIZE, 1 << 20),
                                 (resource.RLIMIT_AS, 1 << 36), (resource.RLIMIT_CORE, 0)):
                 resource.setrlimit(what, (value, value))
         who = dict(user=harness.USER_ID, group=harness.USER_ID, extra_groups=[]) if self.setup.drops else {}
+        before = self.processor_time()
         try:
             process = subprocess.Popen(words, cwd=self.guard, preexec_fn=limits, stdin=stdin,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -283,12 +372,38 @@ class Bench:
                     if waits:
                         return None, "", "waits"
                     raise harness.Failure(f"hangs\n{report}") from None
+        self.used = self.processor_time() - before
         return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+    def check_the_end(self, how, words, sent, status, err, header):
+        """Of a program that all readers accept and whose end is not the right one: it is not the restarter's."""
+        line = err.partition(" ")[2].partition(": ")[2].strip()
+        if status == harness.REFUSED:
+            self.lines[re.sub(r"0x[0-9a-f]+|[0-9a-f]{6,}|[0-9]+", "N", line)] += 1
+            if any(rule in line for rule in self.rules):
+                raise harness.Failure(f"{how}: readckpt and the reader in Python accept it: {line}")
+        if status is None or status >= 0:
+            return
+        if self.used > PROCESSOR / 2:   # a limit of the program's own may be lower
+            raise harness.Failure(f"{how}: works for {self.used:.0f} s, and is killed")
+        words = [self.tracer, self.report, *words]
+        self.run(words, *((subprocess.PIPE, sent) if sent is not None else ()), may_wait=True)
+        window = range(header["window_address"], header["window_address"] + header["window_size"])
+        for crash in self.report.read_text(encoding="utf-8").splitlines():
+            number, at, name = crash.split(" ", 2)
+            if int(at, 16) in window or name.endswith(("/bad.ckpt", "/ckpt-restart")):
+                raise harness.Failure(f"{how}: the restarter crashes: signal {number} at {at} in {name}")
+
+    @staticmethod
+    def processor_time():
+        """Of all processes that have ended here."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
 
     def judge(self, number, what, data, forged, good):
         """Compares the three; a Failure says where they part."""
         try:
-            ckpt_image.Image(self.form, data).whole()
+            header = vars(ckpt_image.Image(self.form, data).whole().header)
             wanted, reason = True, ""
         except ckpt_image.Refused as why:
             wanted, reason = False, str(why)
@@ -320,19 +435,37 @@ class Bench:
             if not refused:
                 raise harness.Failure(f"should be refused ({reason}), {how}: {status} {out!r} {err!r}")
             self.seen["refused by all three"] += 1
-        elif refused and HERE_ONLY.search(err):
-            self.seen["refused here, for what this machine does not give"] += 1
         elif right:
             self.seen["runs, and is right"] += 1
-        elif forged:
-            self.seen["accepted by all three: another program"] += 1
+        elif forged or (refused and HERE_ONLY.search(err)):
+            self.check_the_end(how, words, sent, status, err, header)
+            if refused:
+                self.seen["accepted by all three, and not to be had: " +
+                          ("on this machine" if HERE_ONLY.search(err) else "as its agent says")] += 1
+            else:
+                self.seen["accepted by all three: another program, " +
+                          ("which waits" if status is None else
+                           f"ended by {signal.Signals(-status).name}" if status < 0 else
+                           f"status {status}")] += 1
         else:
             raise harness.Failure(f"{how}: {status} {out!r} {err!r}")
 
 
-def fresh(setup, words):
+@contextlib.contextmanager
+def no_lots():
+    """What is started has the addresses that it always has."""
+    addr_no_randomize, query = 0x40000, 0xffffffff
+    before = harness.LIBC.personality(query)
+    harness.LIBC.personality(before | addr_no_randomize)
+    try:
+        yield
+    finally:
+        harness.LIBC.personality(before)
+
+
+def fresh(setup, words, name="fresh"):
     """An image by today's ckpt."""
-    session = harness.Session(setup, "fresh" + "".join(words))
+    session = harness.Session(setup, name + "".join(words))
     program = setup.victim("golden", session.cwd)
     read, write = os.pipe()
     process = session.start([program, *words], stdin=read)
@@ -349,14 +482,18 @@ def body(setup):
         raise harness.Skip("a forged image may name any file: not as root")
     form = ckpt_image.Format(DOCUMENT.read_text(encoding="utf-8"))
     good, donor = fresh(setup, ["more"]), fresh(setup, [])
-    if Parts(form, good).build() != good:
-        raise harness.Failure("an image taken apart is not the same when put together")
-    changes, bench = Changes(form, good, donor, setup.seed), Bench(setup, form)
-    for how in range(3):
-        bench.judge(how, "nothing", good, False, good)
-    if bench.seen != {"runs, and is right": 3}:
-        raise harness.Failure(f"the good image: {dict(bench.seen)}")
+    with no_lots():
+        unmoved = fresh(setup, ["more"], "unmoved")
+    bench = Bench(setup, form)
+    for image in (good, unmoved):
+        if Parts(form, image).build() != image:
+            raise harness.Failure("an image taken apart is not the same when put together")
+        for how in range(3):
+            bench.judge(how, "nothing", image, False, image)
+    if bench.seen != {"runs, and is right": 6}:
+        raise harness.Failure(f"the good images: {dict(bench.seen)}")
     bench.seen.clear()
+    changes, others = (Changes(form, image, donor, setup.seed) for image in (good, unmoved))
     count = FULL if options.full else SAMPLE
     # The sample has some of the cuts and some of everything else.
     numbers = range(count) if options.full else sorted(
@@ -364,9 +501,10 @@ def body(setup):
         setup.random.sample(range(len(changes.cuts), FULL), count - 10))
     failed = 0
     for number in ([options.only] if options.only is not None else numbers):
-        what, data, forged = changes.make(number)
+        of = others if number >= len(changes.cuts) + len(others.cuts) and number // 2 % 2 else changes
+        what, data, forged = of.make(number)
         try:
-            bench.judge(number, what, data, forged, good)
+            bench.judge(number, what, data, forged, of.good)
         except harness.Failure as failure:
             failed += 1
             print(f"FAILED  change {number} (--seed {setup.seed} --only {number}), {what}: {failure}")
@@ -377,6 +515,9 @@ def body(setup):
     setup.check_nothing_left()
     for outcome, times in bench.seen.most_common():
         print(f"{times:6} {outcome}")
+    if options.full or options.only is not None:
+        for line, times in bench.lines.most_common():
+            print(f"{times:6} refused behind all rules: {line}")
     if failed:
         raise harness.Failure(f"{failed} changes")
 

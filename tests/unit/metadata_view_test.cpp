@@ -521,13 +521,37 @@ TEST_CASE("a range that cannot be touched lies in one segment, in order") {
   CHECK(with([](state::trap_range& t) { t.address = t.address + 1; }) == impossible);
   CHECK(with([](state::trap_range& t) { t.length = 0u; }) == impossible);
   CHECK(with([](state::trap_range& t) { t.length = ~u64{0} - page_size + 1; }) == impossible);
-  CHECK(with([](state::trap_range& t) { t.length = 4 * page_size; }) == outside);
+  CHECK(with([](state::trap_range& t) {
+          t.address = image_builder::stack + 2 * page_size;
+          t.length = 2 * page_size;
+        }) == outside);
   CHECK(with([](state::trap_range& t) { t.address = t.address - page_size; }) == outside);
   CHECK(with([](state::trap_range& t) { t.address = page_size; }) == outside);
   CHECK(with([](state::trap_range& t) { t.address = u64{1} << 50; }) == outside);
   // The kernel's own pages are no place for it.
   CHECK(with([](state::trap_range& t) { t.address = t.address + 0x11000; }) == outside);
-  CHECK(with([](state::trap_range& t) { t.length = 3 * page_size; }).empty());
+  CHECK(with([](state::trap_range&) {}).empty());
+  CHECK(with([](state::trap_range& t) { t.address = image_builder::stack + 2 * page_size; }).empty());
+  // Nor is the place for it where the restarter goes on: the agent's stack ends with the second page.
+  CHECK(with([](state::trap_range& t) { t.length = 3 * page_size; }) == impossible);
+  CHECK(with([](state::trap_range& t) { t.address = image_builder::stack + page_size; }) == impossible);
+  CHECK(with([](state::trap_range& t) { t.address = image_builder::code; }) == impossible);
+  // Beyond the end of a file there is nothing that could be loaded into.
+  constexpr std::string_view beyond = "an extent lies beyond the end of its file";
+  const auto beyond_end = [](state::trap_range& t) { t.kind = state::trap_kind::beyond_end; };
+  CHECK(with(beyond_end).empty());
+  CHECK(with([&](state::trap_range& t) {
+          beyond_end(t);
+          t.address = image_builder::stack + 2 * page_size;
+        }) == beyond);
+}
+
+TEST_CASE("a vDSO has the room that the restarter has for it") {
+  const auto with = [](u64 length) {
+    return with_record<state::segment>(6, [&](state::segment& s) { s.length = length; });
+  };
+  CHECK(with(vdso_room).empty());
+  CHECK(with(vdso_room + page_size) == "a segment has an impossible address");
 }
 
 }  // namespace

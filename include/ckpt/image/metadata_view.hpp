@@ -9,6 +9,7 @@
 #include "ckpt/format/header.hpp"
 #include "ckpt/format/walk.hpp"
 #include "ckpt/image/all_records.hpp"
+#include "ckpt/image/window.hpp"
 
 namespace ckpt::image {
 
@@ -240,7 +241,8 @@ class metadata_rules {
   result<void> trap(const state::trap_range& t) {
     const auto where = range::at(t.address, t.length);
     if (!where || where->empty() || !is_page_aligned(where->begin) ||
-        !is_page_aligned(where->end) || where->begin < traps_end_)
+        !is_page_aligned(where->end) || where->begin < traps_end_ ||
+        where->contains(h_.agent_entry) || where->contains(h_.agent_stack - 16))
       return why_.refuse("a range that cannot be touched has an impossible address");
     traps_end_ = where->end;
     return {};
@@ -249,7 +251,8 @@ class metadata_rules {
   result<void> segment(const state::segment& s) {
     const auto where = range::at(s.address, s.length);
     if (!where || where->empty() || !is_page_aligned(where->begin) ||
-        !is_page_aligned(where->end) || where->end > user_space_end || where->begin < page_size)
+        !is_page_aligned(where->end) || where->end > user_space_end || where->begin < page_size ||
+        (s.kind == state::segment_kind::vdso && s.length > vdso_room))
       return why_.refuse("a segment has an impossible address");
     if (where->begin < segments_end_) return why_.refuse("the segments overlap or are out of order");
     segments_end_ = where->end;
@@ -275,8 +278,10 @@ class metadata_rules {
     return {};
   }
 
+  // These run once for an image, in an agent that has to be small: cold means small code.
+
   /// What belongs to an object belongs to one that is there, and all of it lies inside.
-  result<void> objects_are_whole(bytes metadata) {
+  [[gnu::cold]] result<void> objects_are_whole(bytes metadata) {
     for (u64 n = objects_ + 1; n <= state::max_objects; ++n)
       if ((mapped_objects_[n / 64] >> (n % 64) & 1) != 0)
         return why_.refuse("a segment belongs to an object that is not there");
@@ -305,8 +310,10 @@ class metadata_rules {
   }
 
   result<void> table(const state::extents& t, bytes tail) {
-    if (t.object == 0) ++memory_tables_;
-    else if (t.object != ++contents_) return why_.refuse("file contents are out of order");
+    if (t.object == 0) {
+      ++memory_tables_;
+      memory_ = tail;
+    } else if (t.object != ++contents_) return why_.refuse("file contents are out of order");
     if (t.count > tail.size() / sizeof(state::extent) ||
         tail.size() != t.count * sizeof(state::extent))
       return why_.refuse("a table of extents has the wrong size");
@@ -327,17 +334,13 @@ class metadata_rules {
 
   /// Both lists ascend, so one walk is enough.
   result<void> extents_within_segments(bytes metadata) {
-    bytes table;
-    image::for_each<state::extents>(metadata, [&](const state::extents& t, bytes tail) {
-      if (t.object == 0) table = tail;
-    });
     u64 i = 0;
-    const u64 n = table.size() / sizeof(state::extent);
+    const u64 n = memory_.size() / sizeof(state::extent);
     bool good = true;
     image::for_each<state::segment>(metadata, [&](const state::segment& s, bytes) {
       const u64 end = s.address + s.length;
       for (; i < n; ++i) {
-        const auto e = extent_at(table, i);
+        const auto e = extent_at(memory_, i);
         if (e.address >= end) break;
         if (e.address < s.address || e.address + e.length > end) good = false;
         if (s.kind == state::segment_kind::vvar || s.kind == state::segment_kind::shared)
@@ -348,11 +351,14 @@ class metadata_rules {
     return {};
   }
 
-  /// As above; a trap that lies in no one segment would change memory that is not the program's.
-  result<void> traps_within_segments(bytes metadata) {
+  /// As above; a trap that lies in no one segment would change memory that is not the program's. What
+  /// lies beyond the end of a file has no bytes: nothing could be loaded there.
+  [[gnu::cold]] result<void> traps_within_segments(bytes metadata) {
     format::record_cursor segments(metadata);
     range current{};
-    bool good = true;
+    u64 i = 0;
+    const u64 n = memory_.size() / sizeof(state::extent);
+    bool good = true, readable = true;
     image::for_each<state::trap_range>(metadata, [&](const state::trap_range& t, bytes) {
       while (good && current.end <= t.address) {
         if (segments.done()) {
@@ -367,13 +373,21 @@ class metadata_rules {
           current.begin = current.end;
       }
       good = good && t.address >= current.begin && t.address + t.length <= current.end;
+      for (; i < n && t.kind == state::trap_kind::beyond_end; ++i) {
+        const auto e = extent_at(memory_, i);
+        if (e.address + e.length <= t.address) continue;
+        readable = readable && e.address >= t.address + t.length;
+        break;
+      }
     });
     if (!good) return why_.refuse("a range that cannot be touched lies outside every segment");
+    if (!readable) return why_.refuse("an extent lies beyond the end of its file");
     return {};
   }
 
   const format::file_header& h_;
   report& why_;
+  bytes memory_;  // the table of object 0
   u64 traps_end_ = 0;
   u64 hosts_ = 0, processes_ = 0, layouts_ = 0, cpus_ = 0, threads_ = 0, memory_tables_ = 0;
   u64 threads_said_ = 0;
