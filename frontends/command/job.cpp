@@ -513,7 +513,8 @@ class job {
     const int code = exited ? WEXITSTATUS(status) : 0;
     // Whatever asked for it: the program itself, its own trigger, we.
     bool known = true;
-    if (exited && code == 0 && !ended_by_checkpoint_) known = look_at_end();
+    // Where the status is the same either way nobody need ask.
+    if (exited && code == 0 && !ended_by_checkpoint_ && (given_.resume || given_.exit_code != 0)) known = look_at_end();
     witness_.end();
     int result = code;
     if (!known)
