@@ -265,6 +265,15 @@ class Jobs(Tests):
         same(job.end(), 125, "with a command")
         expect("give another name" in job.said() and job.said().count("\n") == 1, job.said())
 
+    def test_names_that_mean_nothing(self):
+        """Are said at once and not when the first checkpoint is due."""
+        for name, why in [("cssrv://[::1/x", "not closed"), ("cssrv://h:99999/x", "port"), ("cssrv://::1/x", "brackets"),
+                          ("cssrv://h", "no name"), ("cssrvs:///x", "no host"), ("ftp://h/x", "scheme")]:
+            done = subprocess.run([f"{self.bin}/bin/ckpt", "-n", name, "echo", "ran"], capture_output=True, text=True,
+                                  stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+            expect((done.returncode, done.stdout) == (125, "") and why in done.stderr and done.stderr.count("\n") == 1,
+                   f"{name}: {done}")
+
     # --- ckpt.h --------------------------------------------------------------------------------
 
     def calls(self, *words, **environment):
