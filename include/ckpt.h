@@ -151,8 +151,8 @@ CKPT_DECLARE_VOID(config, (struct ckptconfig * config, struct ckptconfig *old), 
 CKPT_DECLARE(int, ckpt, (char *name), (name), 0)
 
 /* void ckpt_restart(char *name)
- * Replaces this program by the image `name`, in the same process (NULL: the configured name). The
- * image is verified as a whole before. Other threads end, and so do alarms. Returns only on failure,
+ * Replaces this program by the image `name`, in the same process (NULL: the configured name). One that
+ * is no file is fetched first (cssrv://HOST/NAME). The image is verified as a whole before. Other threads end, and so do alarms. Returns only on failure,
  * as ckpt_error() says, and then the program is as it was. Ordinary.
  *
  *   char text[256];

@@ -199,4 +199,29 @@ bool catalogue::remove(const std::string& name, std::optional<u64> version,
   }
 }
 
+moved catalogue::move(const std::string& name, const std::string& to, bool replace,
+                      std::vector<std::string>& dropped) {
+  run("BEGIN IMMEDIATE");
+  try {
+    auto outcome = moved::yes;
+    if (!find(name)) outcome = moved::absent;
+    else if (name != to && !replace && find(to)) outcome = moved::occupied;
+    if (outcome == moved::yes && name != to) {
+      {
+        statement s(*this, "SELECT object FROM image WHERE name = ?");
+        s.bind(to);
+        while (s.step()) dropped.push_back(s.text(0));
+      }
+      statement(*this, "DELETE FROM image WHERE name = ?").bind(to).step();
+      statement(*this, "UPDATE image SET name = ? WHERE name = ?").bind(to).bind(name).step();
+    }
+    run("COMMIT");
+    return outcome;
+  } catch (...) {
+    sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+    dropped.clear();
+    throw;
+  }
+}
+
 }  // namespace ckpt::server

@@ -36,6 +36,8 @@ struct entry {
   i64 modified = 0;  // seconds since 1970
 };
 
+enum class moved : u8 { yes, absent, occupied };
+
 /// One connection, to be used by one thread at a time.
 class catalogue {
  public:
@@ -53,6 +55,8 @@ class catalogue {
   u64 add(const entry& e, unsigned keep, std::vector<std::string>& dropped);
   /// False when there is none. Without a version all of the name go.
   bool remove(const std::string& name, std::optional<u64> version, std::vector<std::string>& dropped);
+  /// All versions get another name. What has that is dropped, if it may be.
+  moved move(const std::string& name, const std::string& to, bool replace, std::vector<std::string>& dropped);
 
  private:
   class statement;

@@ -192,7 +192,7 @@ class session final : public connection, public std::enable_shared_from_this<ses
     const auto& request = parser_->get();
     const auto right = server_.who.allowed(view(request[http::field::authorization]));
     const bool writes =
-        request.method() == http::verb::put || request.method() == http::verb::delete_;
+        request.method() == http::verb::put || request.method() == http::verb::delete_ || request.method() == http::verb::move;
     if (right == access::none || (writes && right != access::write)) {
       const bool unknown = right == access::none;
       note(std::string(view(request.method_string())), unknown ? "no token, or one that is not known" : "the token may only read");
@@ -219,9 +219,12 @@ class session final : public connection, public std::enable_shared_from_this<ses
       case http::verb::delete_:
         if (has_body()) return answer(http::status::bad_request, "a request of this kind has no body", true);
         return remove();
+      case http::verb::move:
+        if (has_body()) return answer(http::status::bad_request, "a request of this kind has no body", true);
+        return move();
       default:
         allow_ = true;
-        return answer(http::status::method_not_allowed, "this server knows GET, HEAD, PUT and DELETE", has_body());
+        return answer(http::status::method_not_allowed, "this server knows GET, HEAD, PUT, DELETE and MOVE", has_body());
     }
   }
 
@@ -237,7 +240,7 @@ class session final : public connection, public std::enable_shared_from_this<ses
     r.keep_alive(parser_->get().keep_alive() && !server_.stopping());
     if (r.result() == http::status::unauthorized) r.set(http::field::www_authenticate, "Bearer");
     if (r.result() == http::status::service_unavailable) r.set(http::field::retry_after, "1");
-    if (allow_) r.set(http::field::allow, "GET, HEAD, PUT, DELETE");
+    if (allow_) r.set(http::field::allow, "GET, HEAD, PUT, DELETE, MOVE");
     if (offset_) r.set("Upload-Offset", std::to_string(*offset_));
     if (complete_) r.set("Upload-Complete", "?1");
     allow_ = false;
@@ -351,6 +354,30 @@ class session final : public connection, public std::enable_shared_from_this<ses
               if (!*found) return answer(http::status::not_found, "there is no such image", false);
               if (server_.told.verbose) note_request("removed");
               answer_json(http::status::ok, {{"removed", target_.name}});
+            });
+  }
+
+  /// RFC 4918, 9.9: Destination and Overwrite.
+  void move() {
+    const auto& request = parser_->get();
+    const auto refuse = [&](const std::string& why) {
+      note_request(why);
+      answer(http::status::bad_request, why, false);
+    };
+    if (target_.name.empty() || target_.version) return refuse("a move names an image, and no version");
+    std::string why;
+    const auto to = parse_target(view(request["Destination"]), why);
+    if (!to) return refuse("the Destination is no name: " + why);
+    if (to->name.empty() || to->version) return refuse("the Destination is no name");
+    const bool replace = view(request["Overwrite"]) != "F";
+    auto outcome = std::make_shared<moved>(moved::absent);
+    on_disk([this, outcome, to = to->name, replace] { *outcome = server_.images.move(target_.name, to, replace); },
+            [this, outcome, to = to->name] {
+              if (*outcome == moved::absent) return answer(http::status::not_found, "there is no such image", false);
+              if (*outcome == moved::occupied)
+                return answer(http::status::precondition_failed, "there is an image of that name", false);
+              if (server_.told.verbose) note_request("moved to " + shown(to));
+              answer_json(http::status::created, {{"moved", target_.name}, {"to", to}});
             });
   }
 

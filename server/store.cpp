@@ -188,6 +188,14 @@ bool store::remove(const std::string& name, std::optional<u64> version) {
   return found;
 }
 
+moved store::move(const std::string& name, const std::string& to, bool replace) {
+  std::vector<std::string> dropped;
+  const std::lock_guard guard(writing_);
+  const auto outcome = catalogue_->move(name, to, replace, dropped);
+  forget(dropped);
+  return outcome;
+}
+
 sys::unique_fd store::open_object(const entry& e) const {
   return sys::unique_fd(openat(objects_.get(), e.object.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
 }

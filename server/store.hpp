@@ -76,6 +76,7 @@ class store {
   [[nodiscard]] std::optional<entry> find(const std::string& name, std::optional<u64> version);
   [[nodiscard]] std::vector<entry> all();
   bool remove(const std::string& name, std::optional<u64> version);
+  moved move(const std::string& name, const std::string& to, bool replace);
   /// The object of an entry, for reading: it stays whole while it is open, whatever happens to the
   /// name. Nothing when it was dropped meanwhile.
   [[nodiscard]] sys::unique_fd open_object(const entry& e) const;

@@ -227,7 +227,7 @@ void get(const url& from, const client_options& o, const sink& out, const progre
     if (at != 0) fields += "Range: bytes=" + std::to_string(at) + "-\r\nIf-Range: " + tag + "\r\n";
     e.send_head("GET", from.name, fields);
     const unsigned status = e.read_head();
-    if (status == 404) throw transfer_error("there is no such image");
+    if (status == 404) throw absent_error("there is no such image");
     if (at == 0 ? status != 200 : status != 206 && status != 200)
       throw transfer_error(e.reason(), may_pass(status));
     if (at != 0 && status == 200) throw transfer_error("it was replaced while it was fetched");
@@ -252,10 +252,10 @@ void get(const url& from, const client_options& o, const sink& out, const progre
       at += n;
       reached = at;
       if (!unpack->add({room.data(), n}, plain, out))
-        throw transfer_error(unpack->why().empty() ? "refused" : unpack->why());
+        throw damaged_error(unpack->why().empty() ? "refused" : unpack->why());
       if (tell) tell(at, whole);
     }
-    if (!unpack->whole()) throw transfer_error("the compressed stream is cut off");
+    if (!unpack->whole()) throw damaged_error("the compressed stream is cut off");
   });
 }
 
@@ -281,6 +281,23 @@ bool remove(const url& at, const client_options& o) {
     found = status == 200;
   });
   return found;
+}
+
+moved move(const url& at, const url& to, bool replace, const client_options& o) {
+  auto outcome = moved::yes;
+  bool first = true;
+  persist(o, [&](u64&) {
+    exchange e(at, o);
+    e.send_head("MOVE", at.name,
+                "Destination: /" + percent_encoded(to.name) + "\r\nOverwrite: " + (replace ? "T" : "F") + "\r\n");
+    const unsigned status = e.read_head();
+    if (status / 100 != 2 && status != 404 && status != 412) throw transfer_error(e.reason(), may_pass(status));
+    outcome = status == 404 ? moved::absent : status == 412 ? moved::occupied : moved::yes;
+    // The answer to a try before may have been what was lost.
+    if (!first && outcome == moved::absent && exists(to, o)) outcome = moved::yes;
+    first = false;
+  });
+  return outcome;
 }
 
 }  // namespace ckpt::transfer

@@ -35,4 +35,8 @@ bool exists(const url& at, const client_options& o);
 /// False when there was none.
 bool remove(const url& at, const client_options& o);
 
+enum class moved : u8 { yes, absent, occupied };
+/// Gives an image another name of the same server.
+moved move(const url& at, const url& to, bool replace, const client_options& o);
+
 }  // namespace ckpt::transfer

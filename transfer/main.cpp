@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "ckpt/image/owner.hpp"
 #include "http_client.hpp"
 #include "spool.hpp"
 #include "stream_check.hpp"
@@ -41,6 +42,8 @@ struct options {
   std::string fallback;
   int status_fd = -1;
   bool quiet = false;
+  bool only_new = false;   // a move replaces nothing
+  bool only_head = false;  // fetch what comes before the data
   bool later = false;  // whoever started it waits only until all has been received
 };
 
@@ -166,6 +169,8 @@ class command {
     if (pid_ == 0) {
       setpgid(0, 0);
       signal(SIGPIPE, SIG_DFL);
+      // What comes on standard input is the program's, or somebody waits for its end.
+      if (!reads) dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
       dup2(ends[reads ? 0 : 1], reads ? 0 : 1);
       execl("/bin/sh", "sh", "-c", line.c_str(), static_cast<char*>(nullptr));
       _exit(127);
@@ -215,14 +220,23 @@ void pack(int from, const std::string& what, const compression& how, const sink&
   if (!packer->finish(out)) throw transfer_error(packer->why());
 }
 
+/// Whether the file is an image of a process that lives and is not the one whose image is in `mine`.
+bool belongs_to_another(const std::string& path, int mine, pid_t& writer) {
+  format::file_header h{};
+  if (pread(mine, &h, sizeof h, format::header_offset) != static_cast<ssize_t>(sizeof h)) return false;
+  const auto who = image::writer_of(h);
+  writer = who.pid;
+  return image::belongs_to_another(path.c_str(), {}, who, who.pid).value_or(true);
+}
+
 /// The image under its name in DIR, as a program that runs itself.
 std::string keep_locally(int spool, encoding how, std::string_view name, const std::string& directory) {
   std::string base(name);
   if (const auto slash = base.rfind('/'); slash != std::string::npos) base.erase(0, slash + 1);
   if (base.empty() || base == "." || base == ".." || base.find(' ') != std::string::npos) base = "program.ckpt";
-  const std::string path = directory + "/" + base;
+  std::string path = directory + "/" + base;
   const std::string temporary = directory + "/." + base + "." + std::to_string(getpid()) + ".ckpt-partial";
-  sys::unique_fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0700));
+  sys::unique_fd fd(open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0700));
   if (!fd) throw transfer_error("cannot create " + shown(temporary) + ": " + std::strerror(errno));
   try {
     const auto unpack = make_decoder(how);
@@ -239,6 +253,7 @@ std::string keep_locally(int spool, encoding how, std::string_view name, const s
         throw transfer_error(unpack->why());
     }
     if (fdatasync(fd.get()) != 0) throw transfer_error(std::strerror(errno));
+    if (pid_t writer = 0; belongs_to_another(path, fd.get(), writer)) path += "." + std::to_string(writer);
     fd.reset();
     if (rename(temporary.c_str(), path.c_str()) != 0) throw transfer_error(std::strerror(errno));
   } catch (const transfer_error& error) {
@@ -250,47 +265,81 @@ std::string keep_locally(int spool, encoding how, std::string_view name, const s
   return path;
 }
 
+void feed(command& sinks, bytes piece) {
+  try {
+    write_all(sinks.end(), piece);
+  } catch (const transfer_error&) {
+    sinks.finish();  // it has ended, and how says more
+    throw transfer_error("the command has not taken all of it");
+  }
+}
+void feed(command& sinks, int spool) {
+  std::vector<std::byte> room(piece_size);
+  for (off_t at = 0;;) {
+    const ssize_t n = pread(spool, room.data(), room.size(), at);
+    if (n < 0) throw transfer_error("cannot read back what is to be sent: " + std::string(std::strerror(errno)));
+    if (n == 0) break;
+    at += n;
+    feed(sinks, {room.data(), static_cast<std::size_t>(n)});
+  }
+  sinks.finish();
+}
+/// Straight from where it comes.
+void give(const url& to, int from, const std::string& what, const compression& how) {
+  command sinks(to.name, true);
+  pack(from, what, how, [&](bytes piece) {
+    feed(sinks, piece);
+    return true;
+  });
+  sinks.finish();
+}
+
 /// `received` is called when all is here, and the sender may go.
 void send_image(const url& to, const std::string& shown_to, int from, const std::string& what, const options& o,
                 const std::function<void()>& received) {
-  if (to.scheme == url::scheme_kind::exec) {
-    command sinks(to.name, true);
-    pack(from, what, o.compress, [&](bytes piece) {
-      try {
-        write_all(sinks.end(), piece);
-      } catch (const transfer_error&) {
-        sinks.finish();  // it has ended, and how says more
-        throw transfer_error("the command has not taken all of it");
-      }
-      return true;
-    });
-    received();
-    sinks.finish();
-    return;
-  }
-  const auto spool = open_spool(false);
+  const bool to_command = to.scheme == url::scheme_kind::exec;
+  // Whoever waits for the command anyway needs no room for a second image.
+  if (to_command && !o.later && o.fallback.empty()) return give(to, from, what, o.compress);
+  struct stat st{};
+  // A file can be read twice as it is.
+  const bool is_file = o.compress.how == encoding::identity && fstat(from, &st) == 0 && S_ISREG(st.st_mode) &&
+                       lseek(from, 0, SEEK_CUR) == 0;
+  const auto spool = is_file ? sys::unique_fd(fcntl(from, F_DUPFD_CLOEXEC, 3)) : open_spool(false);
   pack(from, what, o.compress, [&](bytes piece) {
-    write_all(spool.get(), piece);
+    if (!is_file) write_all(spool.get(), piece);
     return true;
   });
   received();
-  struct stat st{};
   if (fstat(spool.get(), &st) != 0) throw transfer_error(std::strerror(errno));
   progress_bar bar(o.quiet);
   try {
-    put(to, spool.get(), static_cast<u64>(st.st_size), o.compress.how, o.client, bar.teller());
+    if (to_command) {
+      command sinks(to.name, true);
+      feed(sinks, spool.get());
+    } else {
+      put(to, spool.get(), static_cast<u64>(st.st_size), o.compress.how, o.client, bar.teller());
+    }
   } catch (const transfer_error& error) {
     if (o.fallback.empty()) throw;
-    const auto kept = keep_locally(spool.get(), o.compress.how, to.name, o.fallback);
+    std::string kept;
+    try {
+      kept = keep_locally(spool.get(), o.compress.how, to_command ? std::string_view() : to.name, o.fallback);
+    } catch (const transfer_error& second) {
+      throw transfer_error(std::string(error.what()) + "; and " + second.what());
+    }
     say("cannot send the image to " + shown_to + ": " + error.what() + "; it is kept in " + shown(kept));
   }
 }
 
-void fetch(const url& from, const options& o, const std::function<void(bytes)>& out) {
+/// What says that no more is wanted.
+struct enough {};
+
+void fetch(const url& from, const options& o, const std::function<void(bytes)>& out, bool only_head = false) {
   stream_check check;
   const auto take = [&](bytes piece) {
-    if (!check.add(piece)) throw transfer_error("it is no whole image: " + check.why());
+    if (!check.add(piece)) throw damaged_error("it is no whole image: " + check.why());
     out(piece);
+    if (only_head && check.has_metadata()) throw enough();
     return true;
   };
   progress_bar bar(o.quiet);
@@ -307,7 +356,7 @@ void fetch(const url& from, const options& o, const std::function<void(bytes)>& 
   } else {
     get(from, o.client, take, bar.teller());
   }
-  if (!check.finish()) throw transfer_error("it is no whole image: " + check.why());
+  if (!check.finish()) throw damaged_error("it is no whole image: " + check.why());
 }
 
 url name_of_image(const std::string& text) {
@@ -319,19 +368,25 @@ url name_of_image(const std::string& text) {
 
 // --- what it is started for ----------------------------------------------------------------------
 
+/// Into a file without a name, which can be run: nobody has it open for writing when this returns.
+sys::unique_fd fetch_to_run(const url& from, const options& o, bool only_head) {
+  auto spool = open_spool(true);
+  try {
+    fetch(from, o, [&](bytes piece) { write_all(spool.get(), piece); }, only_head);
+  } catch (const enough&) {
+  }
+  if (fchmod(spool.get(), 0700) != 0) throw transfer_error(std::strerror(errno));
+  const std::string path = "/proc/self/fd/" + std::to_string(spool.get());
+  sys::unique_fd image(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!image) throw transfer_error("cannot open what was fetched: " + std::string(std::strerror(errno)));
+  return image;
+}
+
 /// Becomes the program in the image.
 int restart(const std::string& name, const std::vector<char*>& words, char** environment, const options& o,
             const struct sigaction& pipe_action) {
-  const auto from = name_of_image(name);
-  auto spool = open_spool(true);
-  fetch(from, o, [&](bytes piece) { write_all(spool.get(), piece); });
-  if (fchmod(spool.get(), 0700) != 0) throw transfer_error(std::strerror(errno));
-  // Nobody runs what somebody may write.
-  std::string path = "/proc/self/fd/" + std::to_string(spool.get());
-  const sys::unique_fd image(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!image) throw transfer_error("cannot open what was fetched: " + std::string(std::strerror(errno)));
-  spool.reset();
-  path = "/proc/self/fd/" + std::to_string(image.get());
+  const auto image = fetch_to_run(name_of_image(name), o, false);
+  const std::string path = "/proc/self/fd/" + std::to_string(image.get());
   sigaction(SIGPIPE, &pipe_action, nullptr);
   execve(path.c_str(), words.data(), environment);
   throw transfer_error("cannot run what was fetched: " + std::string(std::strerror(errno)));
@@ -366,11 +421,37 @@ void tell_agent(const options& o, char letter, const std::string& text = {}) {
   (void)!write(o.status_fd, whole.data(), whole.size());
 }
 
+/// For ckpt_restart and --resume: says where the file is, and holds it until they have opened it, which
+/// the end of standard input says.
+void fetch_and_hold(const url& from, const options& o) {
+  const auto image = fetch_to_run(from, o, o.only_head);
+  char self[32] = {};
+  if (readlink("/proc/self", self, sizeof self - 1) <= 0) throw transfer_error("/proc is not mounted");
+  tell_agent(o, 'D', "/proc/" + std::string(self) + "/fd/" + std::to_string(image.get()));
+  for (char end = 0;;) {
+    const ssize_t n = read(0, &end, 1);
+    if (n == 0 || (n < 0 && errno != EINTR)) return;
+  }
+}
+
+/// 1: there is none; 3: there is another of that name.
+int move_image(const url& from, const std::string& name, const options& o) {
+  const auto to = name_of_image(name);
+  if (to.scheme != from.scheme || to.host != from.host || to.port != from.port)
+    throw transfer_error("the other name is at another server, " + shown(name));
+  switch (transfer::move(from, to, !o.only_new, o.client)) {
+    case moved::absent: return 1;
+    case moved::occupied: return 3;
+    default: return 0;
+  }
+}
+
 [[noreturn]] void usage(FILE* to, int status) {
   std::fputs(
       "usage: ckpt-transfer [OPTION]... put FILE|- NAME\n"
       "       ckpt-transfer [OPTION]... get NAME FILE|-\n"
       "       ckpt-transfer [OPTION]... remove NAME\n"
+      "       ckpt-transfer [OPTION]... move NAME OTHER\n"
       "Brings a ckpt image to NAME, or from it, and verifies it on the way. NAME is\n"
       "cssrv://HOST[:PORT]/NAME, cssrvs://HOST[:PORT]/NAME or exec:COMMAND.\n\n"
       "  --ca=FILE             certificates to trust for cssrvs:// (CKPT_CA)\n"
@@ -378,6 +459,7 @@ void tell_agent(const options& o, char letter, const std::string& text = {}) {
       "  --compress=HOW        lz4[:LEVEL] or zstd[:LEVEL] (CKPT_COMPRESS)\n"
       "  --fallback=DIR        put: keep it there when it cannot be sent (CKPT_FALLBACK)\n"
       "  --retry=SECONDS       how long to try again; default 10 (CKPT_RETRY)\n"
+      "  --no-replace          move: not when OTHER is there\n"
       "  -q, --quiet           no progress bar\n"
       "  -h, --help, -V, --version\n",
       to);
@@ -386,7 +468,12 @@ void tell_agent(const options& o, char letter, const std::string& text = {}) {
 
 int serve(int argc, char** argv) {
   options o;
-  read_variables(o);
+  std::string bad_variable;  // said where all else is
+  try {
+    read_variables(o);
+  } catch (const transfer_error& error) {
+    bad_variable = error.what();
+  }
   static const ::option long_names[] = {{"ca", required_argument, nullptr, 'c'},
                                         {"token-file", required_argument, nullptr, 't'},
                                         {"compress", required_argument, nullptr, 'z'},
@@ -394,6 +481,8 @@ int serve(int argc, char** argv) {
                                         {"retry", required_argument, nullptr, 'r'},
                                         {"status-fd", required_argument, nullptr, 's'},
                                         {"later", no_argument, nullptr, 'l'},
+                                        {"no-replace", no_argument, nullptr, 'n'},
+                                        {"only-head", no_argument, nullptr, 'o'},
                                         {"quiet", no_argument, nullptr, 'q'},
                                         {"help", no_argument, nullptr, 'h'},
                                         {"version", no_argument, nullptr, 'V'},
@@ -404,6 +493,8 @@ int serve(int argc, char** argv) {
       case 'f': o.fallback = optarg; break;
       case 'q': o.quiet = true; break;
       case 'l': o.later = true; break;
+      case 'n': o.only_new = true; break;
+      case 'o': o.only_head = true; break;
       case 's': o.status_fd = std::atoi(optarg); break;
       case 'r':
         o.client.retry_ms = milliseconds_of(optarg);
@@ -419,12 +510,14 @@ int serve(int argc, char** argv) {
   const std::vector<std::string> words(argv + optind, argv + argc);
   if (words.empty()) usage(stderr, usage_failure);
   const auto& what = words[0];
-  const std::size_t wanted = what == "put" || what == "get" ? 3 : what == "remove" || what == "exists" ? 2 : 0;
+  const bool two_names = what == "put" || what == "get" || what == "move";
+  const std::size_t wanted = two_names ? 3 : what == "remove" || what == "exists" || what == "fetch" ? 2 : 0;
   if (words.size() != wanted) usage(stderr, usage_failure);
   const std::string& name = what == "put" ? words[2] : words[1];
   if (o.status_fd >= 0) fcntl(o.status_fd, F_SETFD, FD_CLOEXEC);
   bool all_received = false;
   try {
+    if (!bad_variable.empty()) throw transfer_error(bad_variable);
     o.client.token = token_in(o.token_file);
     const auto u = name_of_image(name);
     const bool over_net = u.scheme != url::scheme_kind::exec;
@@ -437,15 +530,29 @@ int serve(int argc, char** argv) {
                  });
     } else if (what == "get") {
       fetch_to_file(u, words[2], o);
-    } else if (!over_net || !(what == "remove" ? transfer::remove(u, o.client) : exists(u, o.client))) {
+    } else if (what == "fetch") {
+      fetch_and_hold(u, o);
+      return 0;
+    } else if (!over_net) {
+      throw transfer_error("a command can only take an image, or give one");
+    } else if (what == "move") {
+      return move_image(u, words[2], o);
+    } else if (! !(what == "remove" ? transfer::remove(u, o.client) : exists(u, o.client))) {
       return 1;
     }
     if (!o.later) tell_agent(o, 'D');
     return 0;
   } catch (const transfer_error& error) {
-    const std::string line = (what == "put" ? "cannot send the image to " : what == "get" ? "cannot fetch " : "cannot reach ") +
-                             shown(name) + ": " + error.what();
-    if (o.status_fd >= 0 && !(o.later && all_received)) tell_agent(o, 'F', line);
+    // Whoever has it fetched names it.
+    const bool bare = what == "fetch" && o.status_fd >= 0;
+    const std::string line =
+        (bare ? std::string()
+              : (what == "put"                        ? "cannot send the image to "
+                 : what == "get" || what == "fetch" ? "cannot fetch "
+                                                    : "cannot reach ") + shown(name) + ": ") + error.what();
+    const bool absent = dynamic_cast<const absent_error*>(&error) != nullptr;
+    const bool damaged = dynamic_cast<const damaged_error*>(&error) != nullptr;
+    if (o.status_fd >= 0 && !(o.later && all_received)) tell_agent(o, absent ? 'N' : damaged ? 'B' : 'F', line);
     else say(line);
     return own_failure;
   }

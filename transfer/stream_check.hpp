@@ -27,6 +27,8 @@ class stream_check {
   /// Bytes of the whole, 0 until it is known.
   [[nodiscard]] u64 size() const { return header_known_ ? header_.image_size.get() : 0; }
   [[nodiscard]] u64 seen() const { return position_; }
+  /// Whether all before the data has passed and is good.
+  [[nodiscard]] bool has_metadata() const { return header_known_ && !failed_ && position_ >= header_.data_offset; }
 
  private:
   bool refuse(std::string why);

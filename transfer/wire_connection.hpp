@@ -23,6 +23,17 @@ class transfer_error : public std::runtime_error {
   const bool may_pass;  // another try may be worth it
 };
 
+/// There is no image of that name.
+class absent_error : public transfer_error {
+ public:
+  using transfer_error::transfer_error;
+};
+/// What is there is none.
+class damaged_error : public transfer_error {
+ public:
+  using transfer_error::transfer_error;
+};
+
 struct trust {
   std::string ca_file;  // empty: what the system trusts
 };

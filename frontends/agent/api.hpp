@@ -13,24 +13,6 @@
 
 namespace ckpt::agent {
 
-/// The agent's lock, unless the calling thread has it: in a callback.
-class agent_taken {
- public:
-  // Context: any, no libc
-  agent_taken() : here_(!state_of_agent.callbacks.running_here()) {
-    if (here_) agent_lock::take();
-  }
-  ~agent_taken() {
-    if (here_) agent_lock::give_back();
-  }
-  agent_taken(const agent_taken&) = delete;
-  agent_taken& operator=(const agent_taken&) = delete;
-
- private:
-  const signals_blocked quiet_;
-  const bool here_;
-};
-
 /// What functions with the lock need beside the stack.
 struct call_room {
   fixed_text<name_capacity> name;
@@ -152,6 +134,8 @@ inline void restart_now(const char* name) {
     const agent_taken taken;
     if (!latest_image(path).ok())
       return me.error.set("the name is too long with its directory before it");
+    if (path.view().starts_with("exec:"))
+      return me.error.set("the latest image was given to a command; ckpt_restart needs a name for it");
   } else if (!me.name_of_call.resolve_file(text_of(name), path, why).ok()) {
     return me.error.set(why.line());
   }

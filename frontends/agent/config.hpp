@@ -39,6 +39,15 @@ inline constexpr u64 injected_remove = 3;   // give everything back; then the me
 inline constexpr std::string_view launch_preload = "preload";
 /// The field for a name that every other goes before.
 inline constexpr std::string_view launch_default_name = "default-name";
+/// And for the ckpt-transfer of whoever brings the agent.
+inline constexpr std::string_view launch_transfer = "transfer";
+
+/// Where ckpt-transfer is. Not among the rest, which has a place in the file.
+struct transfer_places {
+  fixed_text<name_capacity> given;   // if somebody has said
+  fixed_text<name_capacity> beside;  // the one that was installed with this agent
+};
+inline constinit transfer_places transfer_of_agent{};
 
 struct config {
   fixed_text<name_capacity> name;  // a pattern, absolute once load() is over
@@ -53,7 +62,6 @@ struct config {
   fixed_text<name_capacity> log;
   options::ignored_descriptors ignored;
   fixed_text<32> compress;                // for ckpt-transfer
-  fixed_text<name_capacity> transfer;     // where that is
 
   /// False when the value means nothing; the default stays.
   bool set(options::id id, std::string_view value) {
@@ -113,10 +121,12 @@ struct config {
         compress.append(value);
         return !compress.truncated();
       }
-      case options::id::transfer:
-        transfer.clear();
-        transfer.append(value);
-        return value.starts_with('/') && !transfer.truncated();
+      case options::id::transfer: {
+        auto& given = transfer_of_agent.given;
+        given.clear();
+        given.append(value);
+        return value.starts_with('/') && !given.truncated();
+      }
       case options::id::seccomp:
         try_seccomp = value == "try";
         return try_seccomp;

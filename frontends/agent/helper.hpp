@@ -47,7 +47,11 @@ class helper {
       if (!written.ok()) (void)s_.why.explain(written.error(), "checkpoint failed");
     }
     const bool ends = s_.good && !s_.goes_on;
-    if (!ends) threads_.release();
+    if (!ends) {
+      // The kernel says that we are gone before our copies of descriptors are.
+      let_go_of_descriptors();
+      threads_.release();
+    }
     s_.frozen_ns = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_monotonic) - began);
     s_.turn.set(phase::done);
     // Threads that were let go would run on until the one that waits for us ends the process.
@@ -89,6 +93,7 @@ class helper {
       return ask();
     }();
     if (stopped.ok()) return {};
+    let_go_of_descriptors();
     // A thread that does not stop can only be let go by our end.
     if (s_.stuck != 0) {
       (void)s_.why.explain(stopped.error(), "cannot stop the threads");
@@ -125,8 +130,10 @@ class helper {
     regions_ = regions_of_agent.view();
     memory_.leave_out(regions_);
     if (options::goes_elsewhere(s_.final_name.view()))
-      CKPT_TRY(transfer_.start(s_, state_of_agent.output.is_there(),
-                               CKPT_TRY(s_.arena.take(room_for_environment))));
+      CKPT_TRY(transfer_.start({.name = s_.final_name.c_str(),
+                                .may_lag = s_.may_lag,
+                                .to_standard_error = state_of_agent.output.is_there()},
+                               CKPT_TRY(s_.arena.take(room_for_environment)), s_.why));
     const auto outcome = [this]() -> result<void> {
       CKPT_TRY(describe());
       return write();
@@ -511,7 +518,6 @@ class helper {
   u64 data_size_ = 0;
   sys::unique_fd program_;
   transfer transfer_;
-  static constexpr u64 room_for_environment = u64{256} << 10;
   fixed_text<64> path_;
 };
 

@@ -9,6 +9,7 @@
 #include "environment.hpp"
 #include "other_agent.hpp"
 #include "outside.hpp"
+#include "transfer_place.hpp"
 #include "trigger_watch.hpp"
 
 namespace ckpt::agent {
@@ -88,6 +89,11 @@ inline command_options read_options(std::string_view rest) {
     }
     if (key == launch_default_name && !found.given.has(options::id::name))
       (void)state_of_agent.config.set(options::id::name, value);
+    if (key == launch_transfer) {
+      auto& place = transfer_of_agent.beside;
+      place.clear();
+      place.append(value);
+    }
     for (const auto& o : options::table)
       if ((o.long_name.empty() ? o.variable : o.long_name) == key && state_of_agent.config.set(o.id, value)) found.given.add(o.id);
   }
@@ -193,6 +199,7 @@ inline void take_place() {
   open_outside_box();
   forget_on_fork();
   draw_instance();
+  find_transfer();
 }
 
 /// The program has run before: its first stack and environment are its own by now, and everything that

@@ -42,12 +42,9 @@ class name_of_call {
       (void)options::may_be_name(given, reason);
       return why.refuse("the name ", quoted{given.substr(0, 200)}, " ", reason.view());
     }
-    if (options::goes_elsewhere(given))
-      return why.refuse("the name ", quoted{given.substr(0, 200)},
-                        " is no file, and ckpt_restart takes files only; ckpt-restart takes such names");
     given = options::without_scheme(given);
     to.clear();
-    if (!given.starts_with('/')) to.append(start_.view());
+    if (!given.starts_with('/') && !options::goes_elsewhere(given)) to.append(start_.view());
     to.append(given);
     return check(to, why);
   }

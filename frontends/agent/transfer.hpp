@@ -1,27 +1,36 @@
 // SPDX-License-Identifier: MIT
 //
-// Images that go elsewhere than to a file: ckpt-transfer, an ordinary program, reads them from a pipe
-// and knows what names, networks and compression are (docs/decisions/0013). It is the helper's child
-// and never the program's.
+// Images that go elsewhere than to a file, or come from there: ckpt-transfer, an ordinary program, knows
+// what names, networks and compression are (docs/decisions/0013). For a checkpoint it is the helper's
+// child and never the program's.
 #pragma once
 
 #include "agent_state.hpp"
 #include "ckpt/image/writer.hpp"
 #include "environment.hpp"
+#include "transfer_place.hpp"
 
 namespace ckpt::agent {
 
-/// What ckpt-transfer says on its pipe: a letter, and behind `failed` the line why.
+/// What ckpt-transfer says on its pipe: a letter; behind `done` where an image is that was fetched, and
+/// otherwise the line why there is none.
 namespace transfer_word {
-inline constexpr char received = 'R', done = 'D', failed = 'F';
+inline constexpr char received = 'R', done = 'D';
 }
+
+inline constexpr u64 room_for_environment = u64{256} << 10;
 
 class transfer {
  public:
-  /// `room` is for the environment that ckpt-transfer gets.
-  // Context: helper, all threads frozen
-  result<void> start(session& s, bool to_standard_error, mutable_bytes room) {
-    auto& why = s.why;
+  struct errand {
+    const char* name;
+    bool fetches = false;  // else it reads the image from the pipe
+    bool may_lag = false;
+    bool to_standard_error = true;
+  };
+  /// `room` is for the environment that ckpt-transfer gets. The starter's stack is free.
+  // Context: helper, all threads frozen; ordinary, with the agent's lock
+  result<void> start(const errand& e, mutable_bytes room, report& why) {
     int image[2];
     int status[2];
     const auto made = [&]() -> result<void> {
@@ -40,11 +49,7 @@ class transfer {
       return {};
     }();
     if (!made.ok()) return why.explain(made.error(), "cannot make a pipe for ckpt-transfer");
-    const auto& configured = state_of_agent.config.transfer;
-    path_.append(configured.empty() ? default_path : configured.view());
-    name_ = s.final_name.c_str();
-    may_lag_ = s.may_lag;
-    to_standard_error_ = to_standard_error;
+    errand_ = e;
     environment_ = filtered_environment(room);
     if (environment_ == nullptr) return why.refuse("the program's environment is too large for ckpt-transfer");
     // It runs in this memory until it has become another program, and this task waits for that.
@@ -58,7 +63,11 @@ class transfer {
     if (failure_ == errc::none) return {};
     (void)sys::wait4(child_, nullptr, sys::abi::w_all);
     child_ = 0;
-    return why.explain(failure_, "cannot start ", quoted{path_.view()},
+    const auto& configured = transfer_of_agent.given;
+    if (configured.empty() && failure_ == errc::no_entry)
+      return why.refuse("there is no ckpt-transfer, which carries images to such names, where ckpt is, in "
+                        "PATH or in " CKPT_INSTALLED "; install it, or say where it is with CKPT_TRANSFER");
+    return why.explain(failure_, "cannot start ", quoted{configured.empty() ? transfer_name.substr(1) : configured.view()},
                        ", which carries images to such names (CKPT_TRANSFER says where it is)");
   }
 
@@ -78,32 +87,37 @@ class transfer {
   // Context: helper
   template <class Watch>
   result<void> wait_for_end(report& why, Watch&& watch) {
+    bool lags = false;
     fixed_text<1400> text;
-    for (;;) {
-      sys::abi::pollfd p{status_.get(), sys::abi::poll_in, 0};
-      const auto ready = sys::poll(&p, 1, 10);
-      if (!ready.ok() || *ready == 0) {
-        CKPT_TRY(watch());
-        continue;
-      }
-      char piece[256];
-      const auto got = sys::read(status_.get(), piece, sizeof piece);
-      if (!got.ok() && got.error() == errc::interrupted) continue;
-      if (!got.ok() || *got == 0) break;
-      for (const char c : std::string_view(piece, *got)) {
-        if (text.empty() && c == transfer_word::received) {
-          if (may_lag_) return let_go();
-          continue;
-        }
-        text.append(c);
-      }
-    }
+    CKPT_TRY(listen(text, watch, [&] { return lags = errand_.may_lag; }));
+    if (lags) return let_go();
     reap();
-    const auto said = text.view();
-    if (said.size() == 1 && said[0] == transfer_word::done) return {};
-    if (!said.empty() && said[0] == transfer_word::failed) return why.refuse(said.substr(1));
-    return why.refuse("ckpt-transfer has died (out of memory, or killed)");
+    return verdict(text.view(), why);
   }
+  /// The file that it has fetched into and holds.
+  // Context: ordinary
+  result<int> wait_for_image(report& why) {
+    fixed_text<1400> text;
+    bool over = false;
+    CKPT_TRY(listen(
+        text,
+        [&]() -> result<void> {
+          // Somebody may have taken its end; what it has said before that is looked at once more.
+          if (over) return errc::gone;
+          const auto ended = sys::wait4(child_, nullptr, sys::abi::w_all | sys::abi::w_nohang);
+          over = !ended.ok() || *ended != 0;
+          if (over) child_ = 0;
+          return {};
+        },
+        [] { return true; }));
+    const auto outcome = verdict(text.view().substr(0, 1) == "D" ? "D" : text.view(), why);
+    result<int> opened = errc::refused;  // and why is said
+    if (outcome.ok())
+      opened = sys::openat(sys::abi::at_fdcwd, text.c_str() + 1, sys::abi::o_rdonly | sys::abi::o_cloexec);
+    give_up();
+    return opened;
+  }
+
   // Context: helper
   void give_up() {
     image_.reset();
@@ -126,7 +140,34 @@ class transfer {
     return {};
   }
   static constexpr int lowest_own = 8;
-  static constexpr std::string_view default_path = "/usr/local/bin/ckpt-transfer";
+
+  /// All it says, until it is silent, done, or `received` wants no more.
+  // Context: helper; ordinary
+  template <class Watch, class Received>
+  result<void> listen(fixed_text<1400>& text, Watch&& watch, Received&& received) {
+    for (;;) {
+      sys::abi::pollfd p{status_.get(), sys::abi::poll_in, 0};
+      const auto ready = sys::poll(&p, 1, 10);
+      if (!ready.ok() || *ready == 0) {
+        CKPT_TRY(watch());
+        continue;
+      }
+      char piece[256];
+      const auto got = sys::read(status_.get(), piece, sizeof piece);
+      if (!got.ok() && got.error() == errc::interrupted) continue;
+      if (!got.ok() || *got == 0) return {};
+      for (const char c : std::string_view(piece, *got)) {
+        if (!text.empty() || c != transfer_word::received) text.append(c);
+        else if (received()) return {};
+      }
+      if (text.view().starts_with(transfer_word::done)) return {};
+    }
+  }
+  static result<void> verdict(std::string_view said, report& why) {
+    if (said.size() == 1 && said[0] == transfer_word::done) return {};
+    if (!said.empty()) return why.refuse(said.substr(1));
+    return why.refuse("ckpt-transfer has died (out of memory, or killed)");
+  }
 
   /// Without what would bring the agent into it.
   // Context: helper, all threads frozen
@@ -159,7 +200,7 @@ class transfer {
     const auto none = sys::openat(sys::abi::at_fdcwd, "/dev/null", read_write, 0);
     if (!none.ok()) fail(none.error());
     (void)sys::dup3(*none, 1, 0);
-    if (!me.to_standard_error_) {
+    if (!me.errand_.to_standard_error) {
       const auto log = state_of_agent.config.log.view();
       const auto there =
           log.empty() ? result<int>(errc::no_entry)
@@ -182,26 +223,22 @@ class transfer {
     int n = 0;
     argv[n++] = "ckpt-transfer";
     argv[n++] = "--status-fd=3";
-    if (me.may_lag_) argv[n++] = "--later";
+    if (me.errand_.may_lag) argv[n++] = "--later";
     if (state_of_agent.config.quiet) argv[n++] = "--quiet";
     if (!state_of_agent.config.compress.empty()) argv[n++] = compress.c_str();
-    argv[n++] = "put";
-    argv[n++] = "-";
-    argv[n++] = me.name_;
+    argv[n++] = me.errand_.fetches ? "fetch" : "put";
+    if (!me.errand_.fetches) argv[n++] = "-";
+    argv[n++] = me.errand_.name;
     argv[n] = nullptr;
-    const auto done = sys::execve(me.path_.c_str(), argv, me.environment_);
-    fail(done.error());
+    fail(run_transfer(argv, me.environment_));
   }
   static constexpr int status_descriptor = 3;
 
   sys::unique_fd image_, read_, status_, said_;
   int child_ = 0;
   errc failure_ = errc::none;
-  bool to_standard_error_ = false;
-  bool may_lag_ = false;
-  const char* name_ = nullptr;
+  errand errand_{};
   const char* const* environment_ = nullptr;
-  fixed_text<name_capacity> path_;
 };
 
 /// Whether the ckpt-transfer that was let go is still on its way.

@@ -21,8 +21,10 @@
 #include "../hijack/outside.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/text_file.hpp"
+#include "ckpt/state/host.hpp"
 #include "job_image.hpp"
 #include "job_lock.hpp"
+#include "job_remote.hpp"
 #include "job_witness.hpp"
 
 namespace ckpt::command {
@@ -68,6 +70,7 @@ class job {
         return status;
       }
     }
+    before_ = header_of(elsewhere_ ? fallback_ : image_);
     const int status = start();
     if (status != 0) {
       lock_.remove();
@@ -97,10 +100,13 @@ class job {
       (void)options::expand_name(pattern_, {}, name);
       image_ = name.view();
     }
+    elsewhere_ = options::goes_elsewhere(pattern_);
+    const bool command = pattern_.starts_with("exec:");
+    if (elsewhere_ && !command && !image_.empty()) fallback_ = fallback_of(image_);
     if (!given_.resume) return true;
-    if (options::goes_elsewhere(pattern_)) {
-      say("--resume needs an image in a file, and ", quoted{pattern_},
-          " is none; give another name with -n, or restart it by ckpt-restart");
+    if (command) {
+      say("--resume needs an image that it can read again, and ", quoted{pattern_},
+          " gives it to a command; give another name with -n, or restart it by ckpt-restart");
       return false;
     }
     if (named.name.truncated()) {
@@ -123,7 +129,7 @@ class job {
   bool take_lock() {
     std::string holder;
     int error = 0;
-    if (lock_.take(image_, holder, error)) return true;
+    if (lock_.take(elsewhere_ ? lock_place_of(image_) : image_, holder, error)) return true;
     if (error == EAGAIN)
       say(quoted{image_}, " is in use by another ckpt --resume (",
           holder.empty() ? std::string("it does not say which") : shown(holder),
@@ -148,9 +154,41 @@ class job {
     return 0;
   }
 
+  /// The newer of what the server has and what was kept here because the server did not take it; `name`
+  /// is what it is called.
+  image_look look_elsewhere(const seen_command& wanted, const std::function<bool()>& stop, std::string& name) {
+    auto remote = fetch(image_, false, stop);
+    image_look look;
+    look.why = remote.why;
+    switch (remote.state) {
+      case remote_image::outcome::interrupted: look.state = image_state::interrupted; return look;
+      case remote_image::outcome::failed: look.state = image_state::unreadable; return look;
+      case remote_image::outcome::damaged: look.state = image_state::bad; return look;
+      case remote_image::outcome::absent: break;
+      case remote_image::outcome::there:
+        path_ = "/proc/self/fd/" + std::to_string(remote.file.get());
+        look = command::look_at_image(path_, wanted, stop);
+        fetched_ = std::move(remote.file);
+        at_server_ = header_of(path_);
+        break;
+    }
+    if (fallback_.empty() || (look.state != image_state::absent && look.state != image_state::good)) return look;
+    auto kept = command::look_at_image(fallback_, wanted, stop);
+    // Another program's may have the same last part of its name.
+    if (kept.state == image_state::absent || kept.state == image_state::other ||
+        (kept.state == image_state::good && look.state == image_state::good && kept.made_ns < look.made_ns))
+      return look;
+    name = path_ = fallback_;
+    fetched_.reset();
+    return kept;
+  }
+
   int look_at_image() {
-    const auto look = command::look_at_image(image_, seen_by_program(command_),
-                                             [this] { return wanted_end() != 0; });
+    const auto wanted = seen_by_program(command_);
+    const std::function<bool()> stop = [this] { return wanted_end() != 0; };
+    std::string looked_at = image_;
+    const auto look = elsewhere_ ? look_elsewhere(wanted, stop, looked_at) : command::look_at_image(image_, wanted, stop);
+    const bool at_server = elsewhere_ && looked_at == image_;
     switch (look.state) {
       case image_state::interrupted: {
         const int signal = wanted_end();
@@ -160,30 +198,47 @@ class job {
       }
       case image_state::absent: return 0;
       case image_state::good:
-        header_ = look.header;
         from_image_ = true;
         return 0;
       case image_state::unreadable:
-        say("cannot read ", quoted{image_}, ": ", look.why);
+        if (at_server)
+          say("cannot go on from ", quoted{image_}, ": ", look.why, "; try again when the server answers",
+              !fallback_.empty() && access(fallback_.c_str(), F_OK) == 0 ? ", or run what was kept, " + shown(fallback_) : "");
+        else
+          say("cannot read ", quoted{looked_at}, ": ", look.why);
         return own_failure;
       case image_state::other:
-        say("cannot go on from ", quoted{image_}, ": ", look.why, "; give another name with -n");
+        say("cannot go on from ", quoted{looked_at}, ": ", look.why, "; give another name with -n");
         return own_failure;
       case image_state::bad: break;
     }
     if (!given_.fresh_if_bad) {
-      say("cannot go on from ", quoted{image_}, ": ", look.why,
+      say("cannot go on from ", quoted{looked_at}, ": ", look.why,
           "; put a good one there, or start afresh with --fresh-if-bad");
       return own_failure;
     }
-    const std::string kept = set_aside(image_);
+    fetched_.reset();
+    const std::string kept = at_server ? set_aside_elsewhere() : set_aside(looked_at);
     if (kept.empty()) {
-      say("cannot rename ", quoted{image_}, ", which is bad (", look.why, "): ", std::strerror(errno));
+      say("cannot rename ", quoted{looked_at}, ", which is bad (", look.why, "): ",
+          at_server ? "as ckpt-transfer says" : std::strerror(errno));
       return own_failure;
     }
-    say("cannot go on from ", quoted{image_}, ": ", look.why, "; it is ", quoted{kept},
+    say("cannot go on from ", quoted{looked_at}, ": ", look.why, "; it is ", quoted{kept},
         " now, and the program starts afresh");
     return 0;
+  }
+
+  /// The new name of what is at the server; empty when that cannot be done.
+  [[nodiscard]] std::string set_aside_elsewhere() const {
+    constexpr int most = 100;
+    for (int number = 0; number < most; ++number) {
+      const std::string to = image_ + ".bad" + (number == 0 ? "" : "." + std::to_string(number));
+      const auto outcome = move_remote(image_, to, false);
+      if (outcome == changed::occupied) continue;
+      return outcome == changed::yes ? to : std::string();
+    }
+    return {};
   }
 
   /// The trigger of -a is a wish like those of --on, when it is sent to ckpt.
@@ -236,9 +291,11 @@ class job {
       return cannot_start(std::strerror(error));
     }
     started_ = clock::now();
+    started_ns_ = state::nanoseconds_of(sys::abi::clock_realtime);
     const char word = 1;
     if (write(go[1], &word, 1) != 1) return cannot_start(std::strerror(errno));
     close(go[1]);
+    fetched_.reset();
     // Who reads the program's output must see its end. Our own lines go to standard error.
     close(0);
     close(1);
@@ -253,14 +310,19 @@ class job {
     sigaction(SIGCHLD, &child_action_, nullptr);
     sigprocmask(SIG_SETMASK, &mask_, nullptr);
     if (!from_image_) _exit(launch(settings_, command_));
-    std::vector<char*> words{image_.data()};
+    if (path_.empty()) path_ = image_;
+    std::vector<char*> words{path_.data()};
+    // What it is called by others, and not where it lies for an instant.
+    if (fetched_) words[0] = image_.data();
     std::string verbose = "--verbose";
     if (config_.verbose) words.push_back(verbose.data());
     words.push_back(nullptr);
-    execv(image_.c_str(), words.data());
+    execv(path_.c_str(), words.data());
     // No permission to execute it, or a file system without: the restarter reads it.
     const int error = errno;
     std::string restarter = directory_of_ckpt() + "ckpt-restart";
+    words[0] = path_.data();
+    if (fetched_) (void)fcntl(fetched_.get(), F_SETFD, 0);
     words.insert(words.begin(), restarter.data());
     execv(restarter.c_str(), words.data());
     say("cannot run ", quoted{image_}, ": ", std::strerror(error));
@@ -450,11 +512,14 @@ class job {
     const bool exited = WIFEXITED(status);
     const int code = exited ? WEXITSTATUS(status) : 0;
     // Whatever asked for it: the program itself, its own trigger, we.
-    if (exited && code == 0 && !ended_by_checkpoint_)
-      ended_by_checkpoint_ = ended_by_new_image(image_, header_);
+    bool known = true;
+    // Where the status is the same either way nobody need ask.
+    if (exited && code == 0 && !ended_by_checkpoint_ && (given_.resume || given_.exit_code != 0)) known = look_at_end();
     witness_.end();
     int result = code;
-    if (ended_by_checkpoint_)
+    if (!known)
+      result = own_failure;
+    else if (ended_by_checkpoint_)
       result = given_.exit_code;
     else if (exited && given_.resume)
       finish(code);
@@ -467,15 +532,40 @@ class job {
     return 128 + signal;  // the first process of a container cannot kill itself
   }
 
+  /// False when nobody can say whether a checkpoint has ended the program: a queue must not take that for
+  /// its success.
+  bool look_at_end() {
+    const bool file = !elsewhere_;
+    const std::string& here = file ? image_ : fallback_;
+    if (!here.empty()) ended_by_checkpoint_ = ended_by_new_image(here, before_);
+    if (ended_by_checkpoint_ || file || image_.empty() || pattern_.starts_with("exec:")) return true;
+    const auto there = fetch(image_, true, [this] { return wanted_end() != 0; });
+    if (there.state == remote_image::outcome::there)
+      ended_by_checkpoint_ = ended_by_new_head(there.file.get(), at_server_, given_.resume ? 0 : started_ns_);
+    if (there.state != remote_image::outcome::failed && there.state != remote_image::outcome::interrupted) return true;
+    say("the program has ended, but whether by a checkpoint to ", quoted{image_}, " cannot be seen: ",
+        there.why.empty() ? std::string("a signal has come") : there.why, "; look there before it is started again");
+    return false;
+  }
+
   /// The program has ended by itself. An image that could not be restarted is no less good for it.
   void finish(int code) const {
     if (from_image_ && !seen_running_ && code == own_failure) return;
-    if (access(image_.c_str(), F_OK) != 0) return;
-    const std::string done = image_ + ".done";
-    if (given_.keep_image ? std::rename(image_.c_str(), done.c_str()) != 0 : unlink(image_.c_str()) != 0)
-      say("the program has ended, but ", quoted{image_}, " cannot be ",
-          given_.keep_image ? "renamed" : "removed", ": ", std::strerror(errno),
-          "; remove it, or the next run goes on from it");
+    const auto left = [&](const std::string& name, const char* why) {
+      say("the program has ended, but ", quoted{name}, " cannot be ", given_.keep_image ? "renamed" : "removed", ": ",
+          why, "; remove it, or the next run goes on from it");
+    };
+    if (elsewhere_) {
+      const auto outcome = given_.keep_image ? move_remote(image_, image_ + ".done", true) : remove_remote(image_);
+      if (outcome == changed::failed) left(image_, "as ckpt-transfer says");
+    }
+    const std::string& here = elsewhere_ ? fallback_ : image_;
+    if (here.empty() || access(here.c_str(), F_OK) != 0) return;
+    // What lies in the directory for all may be another program's.
+    if (elsewhere_ && command::look_at_image(here, seen_by_program(command_), [] { return false; }).state == image_state::other) return;
+    const std::string done = here + ".done";
+    if (given_.keep_image ? std::rename(here.c_str(), done.c_str()) != 0 : unlink(here.c_str()) != 0)
+      left(here, std::strerror(errno));
   }
 
   const job_options& given_;
@@ -485,10 +575,16 @@ class job {
   std::string program_;  // as messages name it
   std::string pattern_;  // of the name, absolute
   std::string image_;    // its name, if it is the same each time
+  bool elsewhere_ = false;  // it is not a file's
+  std::string fallback_;    // the file that it is kept in when it could not be sent
+  std::string path_;        // what is run to go on, where that is not image_
+  sys::unique_fd fetched_;
   on_signal on_[sys::abi::signal_count + 1];
   job_lock lock_;
   job_witness witness_;
-  format::file_header header_{};  // of the image from which it goes on
+  format::file_header at_server_{};  // of what was there then
+  format::file_header before_{};  // of what was there in a file when the program was started
+  i64 started_ns_ = 0;
   bool from_image_ = false;
   bool seen_running_ = false;  // since then
 

@@ -137,6 +137,7 @@ image_look look_at_image(const std::string& path, const seen_command& wanted,
     if (!state::check_cpu(image.one<state::cpu>().fields, state::this_cpu(), why).ok())
       throw tools::image_error(std::string(why.line()));
     look.header = image.header();
+    look.made_ns = image.one<state::host>().fields.realtime_ns;
     look.ended_program = ended_program(image);
     const auto words = image.words(state::text_kind::command_line);
     if (!is_same(image, wanted, words)) {
@@ -160,6 +161,33 @@ bool ended_by_new_image(const std::string& path, const format::file_header& befo
   } catch (const tools::image_error&) {
     return false;
   }
+}
+
+format::file_header header_of(const std::string& path) {
+  format::file_header header{};
+  const sys::unique_fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd || pread(fd.get(), &header, sizeof header, format::header_offset) != static_cast<ssize_t>(sizeof header))
+    return {};
+  return header;
+}
+
+bool ended_by_new_head(int fd, const format::file_header& before, i64 since_ns) {
+  sys::linux_files kernel;
+  format::file_header header{};
+  report why;
+  const auto got = sys::pread_up_to(kernel, fd, std::as_writable_bytes(std::span(&header, 1)), format::header_offset);
+  if (!got.ok() || *got != sizeof header || !image::validate_header(header, header.image_size, why).ok() ||
+      std::memcmp(&header.id, &before.id, sizeof before.id) == 0)
+    return false;
+  std::vector<std::byte> metadata(header.metadata_size);
+  const auto rest = sys::pread_up_to(kernel, fd, metadata, header.metadata_offset);
+  if (!rest.ok() || *rest != metadata.size() || !image::validate_metadata(header, metadata, why).ok()) return false;
+  bool ended = false;
+  if (image::first<state::host>(metadata).realtime_ns < since_ns) return false;
+  image::for_each<state::thread>(metadata, [&](const state::thread& t, bytes) {
+    ended = ended || t.flags.has(state::thread_flag::ended_program);
+  });
+  return ended;
 }
 
 std::string set_aside(const std::string& path) {

@@ -33,6 +33,7 @@ struct image_look {
   image_state state = image_state::absent;
   std::string why;  // a line's part, unless good or absent
   format::file_header header{};
+  i64 made_ns = 0;  // CLOCK_REALTIME of its checkpoint
   bool ended_program = false;
 };
 /// Reads all of it, unless `stop` says that somebody will not wait for that.
@@ -40,6 +41,11 @@ struct image_look {
                                        const std::function<bool()>& stop);
 /// Whether the image is another one than that with this header, and its checkpoint ended the program.
 [[nodiscard]] bool ended_by_new_image(const std::string& path, const format::file_header& before);
+
+/// The same of one of which only what comes before the data is there, and that is no older.
+[[nodiscard]] bool ended_by_new_head(int fd, const format::file_header& before, i64 since_ns);
+/// Of what is there, if anything is.
+[[nodiscard]] format::file_header header_of(const std::string& path);
 
 /// Renames it to PATH.bad, or PATH.bad.1 and so on: what is there already stays. The new name; empty,
 /// with errno, when that cannot be done.

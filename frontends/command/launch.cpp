@@ -43,8 +43,9 @@ std::string transfer_path() {
   if (size <= 0 || size == static_cast<ssize_t>(sizeof link)) return {};
   std::string path(link, static_cast<std::size_t>(size));
   path.erase(path.rfind('/') + 1);
-  path += "ckpt-transfer";
-  return access(path.c_str(), X_OK) == 0 ? path : std::string();
+  for (const char* relative : {"ckpt-transfer", CKPT_TRANSFER_IN_BUILD})
+    if (access((path + relative).c_str(), X_OK) == 0) return path + relative;
+  return {};
 }
 
 namespace {
@@ -187,8 +188,7 @@ int launch(const settings& options, char** command_line) {
   std::string name;
   for (const char c : ckpt::options::base_of(typed)) name.append(c == '%' ? 2 : 1, c);
   add(agent::launch_default_name, name += ".ckpt");
-  if (std::getenv("CKPT_TRANSFER") == nullptr)
-    if (const auto beside = transfer_path(); !beside.empty()) add("CKPT_TRANSFER", beside);
+  if (const auto beside = transfer_path(); !beside.empty()) add(agent::launch_transfer, beside);
   int unprepared = 0;
   switch (road_into(program)) {
     case road::preload: unprepared = prepare_preload(library, std::move(launch_value)); break;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <new>
 
+#include "../../transfer/url.hpp"
 #include "../agent/config.hpp"
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
@@ -30,6 +31,15 @@ int usage_status = own_failure;
 [[noreturn]] void usage_error() {
   std::fputs("usage: ckpt [OPTION]... PROGRAM [ARGUMENT]... (see ckpt --help)\n", stderr);
   std::exit(usage_status);
+}
+
+/// What only ckpt-transfer would find out is said before the program runs for a day.
+bool may_be_image(std::string_view name, fixed_text<256>& why) {
+  if (!options::may_be_name(name, why)) return false;
+  std::string fault;
+  if (!options::goes_elsewhere(name) || transfer::parse_url(name, fault)) return true;
+  why.append("means nothing: ").append(fault);
+  return false;
 }
 
 [[noreturn]] void bad_value(const options::option& o, std::string_view value) {
@@ -93,7 +103,7 @@ int main(int argc, char** argv) {
         return 0;
       }
       const std::string_view value = o.argument.empty() ? "1" : optarg;
-      if (fixed_text<256> why; o.id == options::id::name && !options::may_be_name(value, why)) {
+      if (fixed_text<256> why; o.id == options::id::name && !may_be_image(value, why)) {
         fixed_text<600> shown;
         if (!value.empty()) shown.append(' ').append(quoted{value.substr(0, 80)});
         if (value.size() > 80) shown.append("...");

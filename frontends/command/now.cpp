@@ -105,6 +105,7 @@ bool bring_agent(const now_options& asked, const settings& given) {
   name.append(".ckpt");
   agent::make_absolute(name);
   plan.default_name = name.view();
+  plan.transfer = transfer_path();
   hijack::attached done;
   auto outcome = plan.agent.read(library, why);
   if (outcome.ok()) outcome = hijack::put_into_running_program(asked.pid, plan, done, why);

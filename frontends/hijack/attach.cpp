@@ -199,6 +199,8 @@ class attachment {
     std::string options = plan_.options;
     if (!options.empty()) options += agent::launch_separator;
     options.append(agent::launch_default_name).append("=").append(plan_.default_name);
+    if (!plan_.transfer.empty())
+      (options += agent::launch_separator).append(agent::launch_transfer).append("=").append(plan_.transfer);
     const u64 extra = memory_for_call(options), length = copy_->length();
     const auto base = copy_->map(t, caller, extra);
     if (!base.ok()) return why.explain(base.error(), "it cannot map the agent");

@@ -19,6 +19,7 @@ struct attach_plan {
   shared_object agent;
   std::string options;       // as the launch variable has them (agent/config.hpp)
   std::string default_name;  // absolute; for a program that has no agent yet
+  std::string transfer;      // a ckpt-transfer, for such a one
   bool try_seccomp = false;
   bool remove = false;  // takes the agent out again
   bool only_new = false;  // an agent that is there already keeps its options

@@ -82,7 +82,7 @@ bool is_about_to_begin(pid_t pid) {
   };
   char link[PATH_MAX] = {};
   if (readlink("/proc/self/exe", link, sizeof link - 1) <= 0) return false;
-  return is("/proc/self/exe") || is(std::string(link) + "-restart");
+  return is("/proc/self/exe") || is(std::string(link) + "-restart") || is(std::string(link) + "-transfer");
 }
 
 errc refuse_beginning(report& why) {

@@ -15,7 +15,7 @@ DIRECTORIES = ("frontends", "restart", "include/ckpt", "tools", "transfer")
 LEFT_OUT = ("tools/fill_template.cpp", "tools/format_doc.cpp", "include/ckpt/base/text.hpp",
             "frontends/command/help.cpp", "include/ckpt/options/help.hpp")
 CALLS = re.compile(r"(?<![\w.>:])(?:[\w.]+(?:\.|->)|(?:\w+::)+)?"
-                   r"(refuse|explain|say|require|note|settle|image_error|transfer_error|fprintf|fputs|usage|malformed|damaged|"
+                   r"(refuse|explain|say|require|note|settle|image_error|transfer_error|absent_error|damaged_error|fprintf|fputs|usage|malformed|damaged|"
                    r"(?<=error\.)set)\s*\(|"
                    r"(std::cerr)\s*<<")
 # A reason that is kept for later.

@@ -196,6 +196,25 @@ class Tests:
 
     # --- who wants out, and in -----------------------------------------------------------------
 
+    def test_move(self):
+        s = self.server("--keep", "3")
+        for name, body in (("a", b"1"), ("a", b"2"), ("b", b"3")):
+            same(s.request("PUT", "/" + name, body)[0], 201, "an upload")
+        same(s.request("MOVE", "/a", Destination="/b", Overwrite="F")[0], 412, "over another, which may not be")
+        same([s.request("GET", f"/{n}")[2] for n in "ab"], [b"2", b"3"], "what is there")
+        for to in ("", "/", "b", "/../b", "/%2e%2e/b", "/b?version=1", "http://h"):
+            same(s.request("MOVE", "/a", Destination=to)[0], 400, f"to {to!r}")
+        same(s.request("MOVE", "/none", Destination="/b")[0], 404, "what is not there")
+        same(s.request("MOVE", "/a?version=1", Destination="/b")[0], 400, "one version")
+        same(s.request("MOVE", "/a", Destination="/a", Overwrite="F")[0], 201, "to itself")
+        same(s.request("MOVE", "/a", Destination=f"http://127.0.0.1:{s.port}/c/d%20e")[0], 201, "to a whole URL")
+        same(s.request("MOVE", "/c/d%20e", Destination="/b")[0], 201, "over another")
+        same([(i["name"], i["size"]) for i in s.json()], [("b", 1), ("b", 1)], "both versions")
+        same((s.request("GET", "/b")[2], len(s.objects())), (b"2", 2), "the newest, and what was under the name is gone")
+        s.kill()
+        s.elsewhere()
+        same(s.request("GET", "/b")[2], b"2", "after a kill")
+
     def test_names(self):
         s = self.server()
         secret = s.directory / "objects" / "secret"

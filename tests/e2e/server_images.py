@@ -31,7 +31,7 @@ for i in range({STEPS}):
         open(sys.argv[1], "w").close()
         while os.path.exists(sys.argv[1]):
             os.utime(sys.argv[2])
-            time.sleep(0.005)
+            time.sleep(float(os.environ.get("PULSE", "0.005")))
 """
 
 
@@ -53,7 +53,7 @@ def carriers(name):
             words = pathlib.Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if words[0] == b"ckpt-transfer" and name.encode() in words:
+        if words[0] == b"ckpt-transfer" and any(name.encode() in word for word in words):
             found.append(int(process))
     return found
 
@@ -136,6 +136,8 @@ class Tests:
         self.servers.append(s)
         return s.start()
 
+
+class ImageTests(Tests):
     def round(self, name, *options, **environment):
         p = Program(self, "-n", name, *options, **environment)
         p.ask()
@@ -355,28 +357,43 @@ class Tests:
         count = 200 if self.full else 3
         programs = []
         for n in range(count):
-            programs.append(Program(self, "-n", f"cssrv://127.0.0.1:{s.port}/k{n}", CKPT_RETRY="60"))
+            programs.append(Program(self, "-n", f"cssrv://127.0.0.1:{s.port}/k{n}", CKPT_RETRY="120",
+                                    PULSE="0.2"))
             if self.full and len(programs) % 20 == 0:
                 print(f"  {len(programs)} programs", flush=True)
         for p in programs:
             p.ask()
-        lost = set()
+        lost, killed, going_on = set(), 0, set()
         for _ in range(20 if self.full else 2):
             time.sleep(self.random.uniform(0, 0.3))
             s.kill()
-            if self.full and self.random.random() < 0.5:   # a program dies as well
+            if self.full:
                 victim = self.random.randrange(count)
-                if programs[victim].process.poll() is None:
+                if programs[victim].process.poll() is None:   # a program dies as well
                     programs[victim].process.kill()
                     lost.add(victim)
+                for client in self.random.sample(under_way := carriers(f":{s.port}/"), min(3, len(under_way))):
+                    killed += 1
+                    os.kill(client, signal.SIGKILL)
             s.again()
         for n, p in enumerate(programs):
             if n in lost:
                 p.end()
                 continue
-            same((p.end(), p.said()), (0, ""), f"program {n}")
-            p.restart(f"cssrv://127.0.0.1:{s.port}/k{n}")
+            if self.full:   # a client that was killed is a checkpoint that failed, and the program goes on
+                p.wait_until(lambda: p.process.poll() is not None or "goes on" in p.said())
+            if "goes on" in p.said():
+                expect("ckpt-transfer has died" in p.said() and p.said().count("\n") == 1, f"program {n}: {p.said()}")
+                going_on.add(n)
+                p.open_gate()
+            same(p.end(), 0, f"program {n}: {p.said()}")
+            if n not in going_on:
+                same(p.said(), "", f"program {n}")
+                p.restart(f"cssrv://127.0.0.1:{s.port}/k{n}")
             p.is_whole()
+        if self.full:
+            print(f"  {count} programs, {len(lost)} killed, {killed} clients killed, {len(going_on)} went on without an image, "
+                  f"{count - len(lost) - len(going_on)} images restarted", flush=True)
 
     def test_torn_there(self):
         """What an enemy has put there, or a disk has lost, restarts nothing."""
@@ -395,7 +412,7 @@ class Tests:
         expect("evil" not in p.out.read_text(), "a script was run")
 
 
-def main():
+def run_tests(kind):
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
     parser.add_argument("--victims")
@@ -405,7 +422,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
-    tests = Tests(given)
+    tests = kind(given)
     failed = 0
     try:
         for name in [n for n in dir(tests) if n.startswith("test_")]:
@@ -425,6 +442,10 @@ def main():
             for server in tests.servers:
                 server.kill()
     finally:
+        for process in tests.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         for server in tests.servers:
             server.kill()
         shutil.rmtree(tests.scratch, ignore_errors=True)
@@ -432,4 +453,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_tests(ImageTests)

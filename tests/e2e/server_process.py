@@ -2,6 +2,7 @@
 """A ckptsrv under test: started on a free port, with what it says, and always ended."""
 
 import http.client
+import json
 import os
 import pathlib
 import select
@@ -101,6 +102,9 @@ class Server:
             return answer.status, dict((k.lower(), v) for k, v in answer.getheaders()), answer.read()
         finally:
             connection.close()
+
+    def json(self):
+        return json.loads(self.request("GET", "/")[2])["images"]
 
     def socket(self):
         s = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)

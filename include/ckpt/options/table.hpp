@@ -101,7 +101,7 @@ inline constexpr option table[] = {
      "lz4|zstd[:LEVEL]: pack it on its way", "lz4 zstd"},
     {id::transfer, "", 0, "FILE", "CKPT_TRANSFER", agent,
      "the ckpt-transfer that carries images to cssrv://, cssrvs:// and exec: names (default: the one "
-     "beside the ckpt command, or in /usr/local/bin)",
+     "beside the ckpt command or of libckpt.so's installation, else in PATH)",
      "the program that carries images"},
     {id::ca, "", 0, "FILE", "CKPT_CA", agent,
      "certificates that cssrvs:// trusts (default: what the system trusts)",
