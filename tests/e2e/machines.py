@@ -92,53 +92,6 @@ def vdso_of_python(setup):
     session.end()
 
 
-def within_a_handler(setup):
-    """The vDSO beneath a handler: no single step lets that call out, and it ends well all the same."""
-    session = harness.Session(setup)
-    source = session.cwd / "beneath.c"
-    source.write_text(r"""
-#include <signal.h>
-#include <stdio.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-static volatile sig_atomic_t waiting;
-static void handler(int s) {
-  (void)s;
-  if (waiting++ == 0) write(1, "ready\n", 6);
-  while (access("stop", F_OK) != 0) usleep(1000);
-}
-int main(void) {
-  signal(SIGALRM, handler);
-  struct itimerval soon = {{0, 0}, {0, 3000}};
-  setitimer(ITIMER_REAL, &soon, 0);
-  struct timespec first, t;
-  clock_gettime(CLOCK_MONOTONIC, &first);
-  for (;;) {
-    for (int i = 0; i < 1000; ++i)
-      if (clock_gettime(CLOCK_MONOTONIC, &t) != 0 || t.tv_sec < first.tv_sec || t.tv_nsec > 999999999) {
-        write(1, "lost\n", 5);
-        return 1;
-      }
-    if (waiting) break;
-  }
-  write(1, "ok\n", 3);
-  return 0;
-}
-""")
-    made = subprocess.run(["gcc", "-O1", "-o", session.cwd / "beneath", source], capture_output=True, text=True)
-    if made.returncode != 0:
-        raise harness.Skip("no compiler")
-    setup.give(session.cwd)
-    for _ in range(4):
-        session.go_on()
-        session.start(["./beneath"])
-        session.checkpoint()
-        edit(session, "other-vdso")
-        session.restart()
-        session.end()
-
-
 # --- a processor that has less -------------------------------------------------------------------
 
 
@@ -229,7 +182,7 @@ os.write(1, b"ok\\n" if good else b"lost\\n")
     setup.give(session.cwd)
     session.start(["/usr/bin/python3", "-I", "-S", "script.py"])
     session.checkpoint()
-    # First: glibc takes a file with the inode of one that is open in it for the same.
+    # Before: ld.so knows what it has loaded by its inode, and a new file may get that of one that is gone.
     shutil.copy(new, session.cwd / "lib.so.2")
     change(session.cwd / "lib.so", how, new)
     setup.give(session.cwd)
@@ -396,7 +349,7 @@ def body(setup):
               lambda victim=victim: other_vdso(setup, victim, rounds))
              for victim in ("vdso_calls", "threads_vdso", "musl_threads_static")]
     cases += [(case.__name__.replace("_", " "), lambda case=case: case(setup)) for case in (
-        vdso_of_python, within_a_handler, less_processor, program_changed, library_upgraded, other_host,
+        vdso_of_python, less_processor, program_changed, library_upgraded, other_host,
         no_directory, capped, uncapped, tunables, bad_levels)]
     harness.run_cases(setup, cases)
 

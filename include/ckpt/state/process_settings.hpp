@@ -134,7 +134,9 @@ void restore_process_settings(const process_settings& s, Lost&& lost) {
   using namespace settings_detail;
   const auto set = [&](std::string_view what, i32 wanted, int get_option, int set_option,
                        u64 flags = 0) {
-    if (wanted == absent || current_setting(get_option) == wanted) return;
+    const i32 now = current_setting(get_option);
+    // A kernel that does not know a setting has it off.
+    if (wanted == absent || now == wanted || (now == absent && wanted == 0)) return;
     if (auto r = sys::prctl(set_option, flags != 0 ? 1 : wanted, flags, 0, 0); !r.ok())
       lost(what, r.error());
   };
