@@ -149,11 +149,17 @@ class Faults(Tests):
     def test_server_killed_at_every_percent(self):
         s = self.server()
 
+        gone = threading.Event()
+
         def kill(client):
             s.kill()
+            gone.set()
             return True
 
         def check(status, said, percent):
+            # The client may see its end before we do.
+            expect(gone.wait(PATIENCE), f"at {percent} %: the server was not killed")
+            gone.clear()
             self.one_line(status, said, percent)
             s.again()
             same((s.litter(), len(s.objects())), ([], 1), f"killed at {percent} %: what is left")
@@ -253,7 +259,8 @@ class Faults(Tests):
                    f"open({str(ready)!r}, 'w').close()\nwhile os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
                    "print(mark() == before, flush=True)\n")
         name = f"cssrv://127.0.0.1:{s.port}/large"
-        process = subprocess.Popen([f"{self.bin}/bin/ckpt", "-n", name, "python3", "-c", program], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([f"{self.bin}/bin/ckpt", "-n", name, "python3", "-c", program], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE)
         self.processes.append(process)
         end = time.monotonic() + 600
         while not ready.exists():

@@ -101,7 +101,7 @@ int main() {
   memset(c.name, 'x', sizeof c.name);
   refuse(c, "1024 characters");
   strcpy(c.name, "gopher://x");
-  refuse(c, "is no file");
+  refuse(c, "has a scheme");
   c.flags = CKPT_ASYNCSIG | CKPT_MSPERIOD, c.asyncsig = SIGKILL;
   refuse(c, "signal 9");
   c.asyncsig = 65;

@@ -58,7 +58,7 @@ int main(int count, char** values) {
   refuse(values[2], "cut off");
   char nothing[] = "not-there.ckpt", scheme[] = "other://x";
   refuse(nothing, "no such file");
-  refuse(scheme, "is no file");
+  refuse(scheme, "has a scheme");
   if (alarm(5000) < 4000) victim::lost("the alarm");
   if (victim::losses != 0) return 1;
   victim::say("restarting\n");
