@@ -60,7 +60,7 @@ class Bench:
     def make_image(self, mib):
         """A real one: an image of python3 that holds so many MiB that do not compress."""
         end = self.scratch / "end"
-        program = subprocess.Popen([f"{self.bin}/bin/ckpt", "-n", str(self.image), "python3", "-c",
+        program = subprocess.Popen([f"{self.bin}/bin/ckpt", "-n", str(self.image), sys.executable, "-c",
                                     f"import os, time\nkept = [os.urandom(1 << 20) for _ in range({mib})]\n"
                                     f"open({str(end)!r}, 'w').close()\nwhile True: time.sleep(0.01)"],
                                    stdin=subprocess.DEVNULL)

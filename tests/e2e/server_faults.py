@@ -259,7 +259,7 @@ class Faults(Tests):
                    f"open({str(ready)!r}, 'w').close()\nwhile os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
                    "print(mark() == before, flush=True)\n")
         name = f"cssrv://127.0.0.1:{s.port}/large"
-        process = subprocess.Popen([f"{self.bin}/bin/ckpt", "-n", name, "python3", "-c", program], stdin=subprocess.DEVNULL,
+        process = subprocess.Popen([f"{self.bin}/bin/ckpt", "-n", name, sys.executable, "-c", program], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE)
         self.processes.append(process)
         end = time.monotonic() + 600

@@ -72,7 +72,7 @@ class Program:
         self.errors = self.scratch / "errors"
         self.environment = {**os.environ, "CKPT_RETRY": "0", **environment}
         self.process = subprocess.Popen(
-            [f"{tests.bin}/bin/ckpt", *options, "python3", "-c", PROGRAM, str(self.gate), str(self.pulse)],
+            [f"{tests.bin}/bin/ckpt", *options, sys.executable, "-c", PROGRAM, str(self.gate), str(self.pulse)],
             stdin=subprocess.DEVNULL, stdout=self.out.open("w"), stderr=self.errors.open("w"),
             cwd=self.scratch, env=self.environment)
         tests.processes.append(self.process)

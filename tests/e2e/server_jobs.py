@@ -70,7 +70,7 @@ class Job:
         self.errors.write_text("")
         self.process = subprocess.Popen(
             [f"{self.tests.bin}/bin/ckpt", "--resume", "--exit-code", "85", *self.options, *more, "-n", self.name,
-             "python3", "-c", program, str(self.gate), str(self.pulse)],
+             sys.executable, "-c", program, str(self.gate), str(self.pulse)],
             stdin=subprocess.DEVNULL, stdout=self.out.open("a"), stderr=self.errors.open("a"), cwd=self.scratch,
             env=self.environment)
         self.tests.processes.append(self.process)
@@ -277,7 +277,7 @@ class Jobs(Tests):
     # --- ckpt.h --------------------------------------------------------------------------------
 
     def calls(self, *words, **environment):
-        return subprocess.run(["python3", "-c", CALLS, *words], capture_output=True, stdin=subprocess.DEVNULL, text=True,
+        return subprocess.run([sys.executable, "-c", CALLS, *words], capture_output=True, stdin=subprocess.DEVNULL, text=True,
                               timeout=PATIENCE, check=False, cwd=self.scratch,
                               env={**os.environ, "LD_PRELOAD": f"{self.bin}/lib/libckpt.so", "CKPT_RETRY": "0",
                                    "CKPT_CONTINUE": "1", **environment})
@@ -361,7 +361,7 @@ class Jobs(Tests):
         s = self.server()
         gate, pulse = self.scratch / "g", self.scratch / "u"
         pulse.touch()
-        process = subprocess.Popen(["python3", "-c", PROGRAM, str(gate), str(pulse)], stdin=subprocess.DEVNULL,
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(gate), str(pulse)], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin"})
         self.processes.append(process)
         end = time.monotonic() + PATIENCE
