@@ -121,7 +121,7 @@ inline int release() {
 
 /// Returns only when it cannot be.
 // Context: ordinary
-inline void restart_now(const char* name) {
+[[gnu::cold]] inline void restart_now(const char* name) {
   auto& me = state_of_agent;
   if (me.callbacks.running_here())
     return me.error.set(

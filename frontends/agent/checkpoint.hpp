@@ -46,7 +46,7 @@ inline void starter_main(void*) {
 
 /// Reads what decides whether a checkpoint may begin at all, with calls that every filter knows.
 // Context: signal handler
-inline result<void> look_before(session& s) {
+[[gnu::cold]] inline result<void> look_before(session& s) {
   char text[8192];
   const auto status = read_text("/proc/thread-self/status", text);
   if (!status.ok())

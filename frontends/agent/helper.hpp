@@ -254,7 +254,7 @@ class helper {
   }
 
   /// The triggering thread's registers are in its signal frame; what the frame lacks, ptrace tells.
-  result<void> describe_triggering_thread() {
+  [[gnu::cold]] result<void> describe_triggering_thread() {
     const auto& context = *s_.context;
     state::thread t{};
     t.tid = s_.thread;

@@ -368,7 +368,7 @@ class threads_restore {
   /// The thread gets its users, groups and capabilities back. An image without them comes from a
   /// version that left them as they are.
   // Context: the thread in question, all signals blocked
-  void give_up_privileges(const restored& r) {
+  [[gnu::cold]] void give_up_privileges(const restored& r) {
     const state::credentials_bound bound{h_.capabilities, h_.own_user_namespace != 0};
     const auto outcome = state::restore_credentials(r.credentials, r.groups, bound,
                                                     [&](std::string_view what, errc error) {

@@ -11,7 +11,8 @@ KIB = 1024
 LIMITS = {
     "stack of the program that the handler uses": 64,
     "restarter, the head of every image": 128 * KIB,  # with the ways back to a number, and who we are outside
-    # With the verifier for ckpt_restart.
+    # With the verifier for ckpt_restart. What is long and runs once in a checkpoint is [[gnu::cold]], which
+    # compiles it for size.
     "agent in memory, without its working memory and the restarter it carries": 480 * KIB,
     # With the two lists of regions, the paths for ckpt_fds, names, and the room of who asks from outside,
     # most of which nobody touches.

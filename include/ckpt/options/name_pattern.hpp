@@ -116,7 +116,7 @@ constexpr void append_padded(fixed_text<N>& out, u64 number, unsigned digits) {
 
 /// 20260131T235959Z; the calendar is Gregorian, a year here begins in March.
 template <std::size_t N>
-constexpr void append_time(fixed_text<N>& out, i64 seconds) {
+[[gnu::cold]] constexpr void append_time(fixed_text<N>& out, i64 seconds) {
   if (seconds < 0) seconds = 0;
   const u64 of_day = static_cast<u64>(seconds) % 86'400;
   const u64 days = static_cast<u64>(seconds) / 86'400 + 719'468;  // since the first of March of year 0
