@@ -259,16 +259,21 @@ void read_head() {
 }
 
 /// The kernel lays out a process by its stack limit and personality. With the saved ones, every
-/// stack the program may have had lies above every new mapping, with room to grow.
+/// stack the program may have had lies above every new mapping, with room to grow. A limit of a few
+/// pages, which a program may set itself when it runs, would leave no stack for this one; the kernel
+/// keeps 128 MiB free whatever is less (mmap_base, arch/x86/mm/mmap.c).
 void match_layout(bytes metadata) {
+  constexpr u64 own_stack = u64{1} << 20;
   if (!global.restart_again_possible) return;
   bool again = false;
   image::for_each<state::resource_limit>(metadata, [&](const state::resource_limit& l, bytes) {
     if (l.resource != static_cast<u32>(sys::abi::rlimit_stack)) return;
     sys::abi::rlimit64 now{};
-    if (!sys::prlimit64(sys::abi::rlimit_stack, nullptr, &now).ok() || now.soft == l.soft) return;
-    const sys::abi::rlimit64 wanted{l.soft, now.hard};
-    if (l.soft <= now.hard && sys::prlimit64(sys::abi::rlimit_stack, &wanted, nullptr).ok())
+    if (!sys::prlimit64(sys::abi::rlimit_stack, nullptr, &now).ok()) return;
+    const u64 soft = l.soft;
+    const sys::abi::rlimit64 wanted{soft < own_stack ? own_stack : soft, now.hard};
+    if (now.soft == wanted.soft) return;
+    if (wanted.soft <= now.hard && sys::prlimit64(sys::abi::rlimit_stack, &wanted, nullptr).ok())
       again = true;
   });
   // An execve takes READ_IMPLIES_EXEC away, so to ask for it here would never end.

@@ -408,6 +408,8 @@ def stop_and_go(job, shell):
         if resume == b"bg\n":
             shell.expect(job_control.PROMPT)
             shell.type(b"fg\n")
+            # It works in the background, too: ^Z must not come before the terminal is its own.
+            job.process.wait_until(lambda: os.tcgetpgrp(shell.terminal) != shell.pid, "job in the foreground")
             job.works()
     (job.cwd / "stop").write_text("9")
     shell.expect(job_control.PROMPT)
