@@ -16,6 +16,8 @@
 #include <sstream>
 #include <string>
 
+#include "seized_command.hpp"
+
 namespace {
 
 bool by_the_processor(int signal, pid_t task) {
@@ -43,21 +45,9 @@ int main(int argc, char** argv) {
   if (argc < 3) return 2;
   std::FILE* report = std::fopen(argv[1], "we");
   if (report == nullptr) return 2;
-  const pid_t first = fork();
-  if (first == 0) {
-    raise(SIGSTOP);
-    execv(argv[2], argv + 2);
-    _exit(127);
-  }
+  const pid_t first = seized_command(argv + 2, 0);
+  if (first < 0) return 2;
   int status = 0;
-  if (waitpid(first, &status, WUNTRACED) != first || !WIFSTOPPED(status)) return 2;
-  constexpr long options = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
-                           PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
-  if (ptrace(PTRACE_SEIZE, first, 0, options) != 0) {
-    std::perror("crash_site: PTRACE_SEIZE");
-    kill(first, SIGKILL);
-    return 2;
-  }
   kill(first, SIGCONT);
   int ended = 2;
   for (;;) {

@@ -13,24 +13,14 @@
 #include <cstdlib>
 #include <map>
 
+#include "seized_command.hpp"
+
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
   long left = std::atol(argv[1]);
-  const pid_t first = fork();
-  if (first == 0) {
-    raise(SIGSTOP);
-    execv(argv[2], argv + 2);
-    _exit(127);
-  }
+  const pid_t first = seized_command(argv + 2, PTRACE_O_TRACESYSGOOD);
+  if (first < 0) return 2;
   int status = 0;
-  if (waitpid(first, &status, WUNTRACED) != first || !WIFSTOPPED(status)) return 2;
-  constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-                           PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
-  if (ptrace(PTRACE_SEIZE, first, 0, options) != 0) {
-    std::perror("kill_at: PTRACE_SEIZE");
-    kill(first, SIGKILL);
-    return 2;
-  }
   kill(first, SIGCONT);
   std::map<pid_t, bool> inside;  // of a call
   bool counts = false;           // from its execve on
