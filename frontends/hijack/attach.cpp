@@ -143,7 +143,7 @@ class attachment {
     code_places now = found;
     if (!still_there(now)) now = {};
     agents_in_memory agents;
-    CKPT_TRY(look_.agents_of_no_file(held_maps, agents));
+    CKPT_TRY(look_.agents_of_no_file(agents));
     const auto ways = ways_back_in(held_maps, now, std::move(agents.code));
     for (const auto& thread : threads.that_block_all())
       if (early_ || ways.has(thread)) return errc::again;

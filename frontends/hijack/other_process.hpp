@@ -105,8 +105,10 @@ struct code_mapping {
   bool of_file = false;
 };
 /// Executable mappings, the likely and the small ones first.
-inline std::vector<code_mapping> code_in(const std::string& maps) {
+inline std::vector<code_mapping> code_of(pid_t tid, bool& readable) {
   std::vector<code_mapping> found;
+  const std::string maps = text_of_file(proc(tid, "maps"));
+  readable = !maps.empty();
   for (std::size_t from = 0; from < maps.size();) {
     const std::string line = maps.substr(from, maps.find('\n', from) - from);
     from += line.size() + 1;
@@ -121,12 +123,6 @@ inline std::vector<code_mapping> code_in(const std::string& maps) {
     return a.ours != b.ours ? a.ours : a.where.length() < b.where.length();
   });
   return found;
-}
-
-inline std::vector<code_mapping> code_of(pid_t tid, bool& readable) {
-  const std::string maps = text_of_file(proc(tid, "maps"));
-  readable = !maps.empty();
-  return code_in(maps);
 }
 
 /// visit(mapping, address, mark) for each page that begins as the mark does, until it returns true.

@@ -66,9 +66,10 @@ seen_agent look_for_agent(pid_t pid, report& why) {
 }
 
 /// Those in memory of no file: nobody but ckpt -p brings one so, or a restart.
-result<void> outside_checkpoint::agents_of_no_file(const std::string& maps, agents_in_memory& found) const {
-  if (maps.empty()) return errc::access;
-  auto code = code_in(maps);
+result<void> outside_checkpoint::agents_of_no_file(agents_in_memory& found) const {
+  bool readable = false;
+  auto code = code_of(thread_, readable);
+  if (!readable) return errc::access;
   std::erase_if(code, [](const code_mapping& m) { return m.of_file; });
   CKPT_TRY(find_marks(thread_, code,
                       [&](const code_mapping& m, u64 at, const agent::outside_mark& mark) -> result<bool> {

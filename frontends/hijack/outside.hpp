@@ -74,7 +74,7 @@ class outside_checkpoint {
   result<void> look_before(report& why);
   result<void> look_whether_stopped(report& why) const;
   result<void> find_agent(report& why);
-  result<void> agents_of_no_file(const std::string& maps, agents_in_memory& found) const;
+  result<void> agents_of_no_file(agents_in_memory& found) const;
   [[nodiscard]] bool is_still_there() const;
   result<bool> check_mark(u64 address, const agent::outside_mark& mark, report& why);
   result<void> ask_held(const outside_wish& wish, u32& number, report& why);
