@@ -85,7 +85,8 @@ class attachment {
     look_.pid_ = program_behind(pid);
     const pid_t there = look_.pid_;
     CKPT_TRY(look_.look_before(why));
-    if (is_32_bit(there)) return refuse_32_bit(why);
+    const pid_t alive = look_.thread_;  // /proc has neither exe nor maps of a first thread that has ended
+    if (is_32_bit(alive)) return refuse_32_bit(why);
     const std::string status = text_of_file(proc(there, "status"));
     if (proc::status_seccomp(status).value_or(0) != 0 && !plan_.try_seccomp)
       return refuse_filtered(why);
@@ -93,10 +94,10 @@ class attachment {
       if (++traced_ <= (passes_soon(tracer) ? 4000 : 40)) return errc::again;
       return refuse_traced(tracer, why);
     }
-    maps_ = text_of_file(proc(there, "maps"));
+    maps_ = text_of_file(proc(alive, "maps"));
     auto agent_there = look_for_agent(why);
     if (!agent_there.ok()) return agent_there.error();
-    const bool about_to_begin = !*agent_there && is_about_to_begin(there);
+    const bool about_to_begin = !*agent_there && is_about_to_begin(alive);
     // What was about to begin at the first look may have begun by the second.
     if (!*agent_there && !about_to_begin) agent_there = look_for_agent(why);
     if (!agent_there.ok()) return agent_there.error();
@@ -139,7 +140,7 @@ class attachment {
     if (chosen.error() == errc::not_found) return why.refuse("it is running 32-bit code");
     CKPT_TRY(chosen);
     look_.thread_ = *chosen;
-    const std::string held_maps = text_of_file(proc(pid, "maps"));
+    const std::string held_maps = text_of_file(proc(*chosen, "maps"));
     code_places now = found;
     if (!still_there(now)) now = {};
     agents_in_memory agents;
@@ -152,7 +153,7 @@ class attachment {
     if (done_.was_there) {
       if (!look_.is_still_there() || CKPT_TRY(look_.busy()) != 0) return errc::again;
     } else if (agents.any_has_begun || (held_maps != maps_ &&
-                         (CKPT_TRY(look_for_agent(why)) || is_about_to_begin(pid)))) {
+                         (CKPT_TRY(look_for_agent(why)) || is_about_to_begin(*chosen)))) {
       return errc::again;
     }
     tracee t;

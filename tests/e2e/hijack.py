@@ -511,6 +511,7 @@ def body(setup):
         ("killed, in a call", lambda: killed(setup, "wait_sigtimedwait", tracer=False)),
         ("killed, asleep", lambda: killed(setup, "wait_nanosleep")),
         ("killed, static", lambda: killed(setup, "static_registers_avx2")),
+        ("killed, without a first thread", lambda: killed(setup, "threads_leader_gone")),
         ("stopped", lambda: stopped(setup)),
         ("mount namespace", lambda: hidden_files(setup, "-m")),
         ("user namespace", lambda: hidden_files(setup, "-r", "-m")),

@@ -137,7 +137,8 @@ def body(setup):
         ("in and out", lambda: in_and_out(setup, "summing", 10_000 if full else 50)),
     ]
     # hijack.py has a sample of deaths.
-    for name in ["summing", "threads_registers", "wait_nanosleep", "static_registers_avx2"] if full else []:
+    for name in ["summing", "threads_registers", "threads_leader_gone", "wait_nanosleep",
+                 "static_registers_avx2"] if full else []:
         cases.append((f"killed, {name}", lambda n=name: killed(setup, n, 500)))
         for what in ("in", "out", "now"):
             cases.append((f"killed at each call, {what}, {name}",
