@@ -322,6 +322,9 @@ def differences(images):
     text = images.read("diff", image, other)
     for word in ("pages compared", "seconds later", "generation", "mappings ("):
         fail_unless(word in text, f"no {word} in {text}")
+    table = text.partition("mappings (")[2].partition("\n\n")[0]
+    fail_unless("the same bytes without the file" in text and "  0 changed" not in table,
+                f"what a restart makes of every file hides the rest: {text}")
     fail_unless("\x1b" not in text, "colour in a pipe")
     fail_unless("\x1b[" in images.read("--color", "diff", image, other), "no colour that was asked for")
 
