@@ -21,10 +21,10 @@
 #include "../hijack/outside.hpp"
 #include "ckpt/proc/stat.hpp"
 #include "ckpt/proc/text_file.hpp"
-#include "ckpt/state/host.hpp"
-#include "job_image.hpp"
+#include "exit_status.hpp"
 #include "job_lock.hpp"
-#include "job_remote.hpp"
+#include "job_place.hpp"
+#include "job_say.hpp"
 #include "job_witness.hpp"
 
 namespace ckpt::command {
@@ -32,16 +32,6 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-
-constexpr int own_failure = 125;
-
-template <class... Parts>
-void say(const Parts&... parts) {
-  fixed_text<4200> line;
-  line.append("ckpt: ");
-  (line.append(parts), ...);
-  std::fprintf(stderr, "%s\n", line.c_str());
-}
 
 std::string name_of_signal(int signal) {
   if (signal < 32) return "SIG" + std::string(options::signal_names[signal]);
@@ -51,94 +41,31 @@ std::string name_of_signal(int signal) {
 class job {
  public:
   job(const job_options& given, const settings& for_agent, const agent::config& config, char** command)
-      : given_(given), settings_(for_agent), config_(config), command_(command) {
+      : given_(given), settings_(for_agent), config_(config), command_(command),
+        place_(given, config, command) {
     std::memcpy(on_, given.on, sizeof on_);
     program_ = shown(command[0]);
   }
 
   int run() {
-    if (!choose_name()) return own_failure;
+    if (!place_.choose_name()) return own_failure;
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &mask_);
     take_trigger();
+    int status = 0;
     if (given_.resume) {
-      if (!take_lock()) return own_failure;
-      const int status = look_at_image();
-      if (status != 0) {
-        lock_.remove();
-        return status;
-      }
+      if (!place_.take_lock(lock_)) return own_failure;
+      status = look();
     }
-    before_ = header_of(elsewhere_ ? fallback_ : image_);
-    const int status = start();
-    if (status != 0) {
-      lock_.remove();
-      return status;
-    }
-    return watch();
+    if (status == 0) status = start();
+    if (status == 0) return watch();
+    lock_.remove();
+    return status;
   }
 
  private:
   // --- before the program ------------------------------------------------------------------
-
-  /// As the agent would choose it, absolute.
-  bool choose_name() {
-    agent::config named = config_;
-    if (named.name.empty()) {
-      const char* variable = std::getenv("CKPT_NAME");
-      if (variable == nullptr || !named.set(options::id::name, variable)) {
-        named.name.clear();
-        options::append_literally(named.name, options::base_of(command_[0]));
-        named.name.append(".ckpt");
-      }
-    }
-    agent::make_absolute(named.name);
-    pattern_ = named.name.view();
-    if (!stands_for_several(pattern_)) {
-      fixed_text<agent::name_capacity> name;
-      (void)options::expand_name(pattern_, {}, name);
-      image_ = name.view();
-    }
-    elsewhere_ = options::goes_elsewhere(pattern_);
-    const bool command = pattern_.starts_with("exec:");
-    if (elsewhere_ && !command && !image_.empty()) fallback_ = fallback_of(image_);
-    if (!given_.resume) return true;
-    if (command) {
-      say("--resume needs an image that it can read again, and ", quoted{pattern_},
-          " gives it to a command; give another name with -n, or restart it by ckpt-restart");
-      return false;
-    }
-    if (named.name.truncated()) {
-      say("the name of the image is too long");
-      return false;
-    }
-    if (stands_for_several(pattern_)) {
-      say("--resume needs one name for all its runs, and ", quoted{pattern_},
-          " has a % in it; give another one with -n");
-      return false;
-    }
-    return true;
-  }
-  static bool stands_for_several(std::string_view pattern) {
-    for (std::size_t i = 0; i + 1 < pattern.size(); ++i)
-      if (pattern[i] == '%' && pattern[++i] != '%') return true;
-    return false;
-  }
-
-  bool take_lock() {
-    std::string holder;
-    int error = 0;
-    if (lock_.take(elsewhere_ ? lock_place_of(image_) : image_, holder, error)) return true;
-    if (error == EAGAIN)
-      say(quoted{image_}, " is in use by another ckpt --resume (",
-          holder.empty() ? std::string("it does not say which") : shown(holder),
-          "); wait for its end, or give another name with -n");
-    else
-      say("cannot lock the name ", quoted{image_}, ": ", std::strerror(error),
-          "; give a name in a directory where you may write");
-    return false;
-  }
 
   /// A signal that would end ckpt, were it not blocked: the lock must go first. 0 when there is none.
   [[nodiscard]] int wanted_end() const {
@@ -154,91 +81,17 @@ class job {
     return 0;
   }
 
-  /// The newer of what the server has and what was kept here because the server did not take it; `name`
-  /// is what it is called.
-  image_look look_elsewhere(const seen_command& wanted, const std::function<bool()>& stop, std::string& name) {
-    auto remote = fetch(image_, false, stop);
-    image_look look;
-    look.why = remote.why;
-    switch (remote.state) {
-      case remote_image::outcome::interrupted: look.state = image_state::interrupted; return look;
-      case remote_image::outcome::failed: look.state = image_state::unreadable; return look;
-      case remote_image::outcome::damaged: look.state = image_state::bad; return look;
-      case remote_image::outcome::absent: break;
-      case remote_image::outcome::there:
-        path_ = "/proc/self/fd/" + std::to_string(remote.file.get());
-        look = command::look_at_image(path_, wanted, stop);
-        fetched_ = std::move(remote.file);
-        at_server_ = header_of(path_);
-        break;
+  int look() {
+    switch (place_.look([this] { return wanted_end() != 0; })) {
+      case job_place::start::program: return 0;
+      case job_place::start::image: from_image_ = true; return 0;
+      case job_place::start::failed: return own_failure;
+      case job_place::start::interrupted: break;
     }
-    if (fallback_.empty() || (look.state != image_state::absent && look.state != image_state::good)) return look;
-    auto kept = command::look_at_image(fallback_, wanted, stop);
-    // Another program's may have the same last part of its name.
-    if (kept.state == image_state::absent || kept.state == image_state::other ||
-        (kept.state == image_state::good && look.state == image_state::good && kept.made_ns < look.made_ns))
-      return look;
-    name = path_ = fallback_;
-    fetched_.reset();
-    return kept;
-  }
-
-  int look_at_image() {
-    const auto wanted = seen_by_program(command_);
-    const std::function<bool()> stop = [this] { return wanted_end() != 0; };
-    std::string looked_at = image_;
-    const auto look = elsewhere_ ? look_elsewhere(wanted, stop, looked_at) : command::look_at_image(image_, wanted, stop);
-    const bool at_server = elsewhere_ && looked_at == image_;
-    switch (look.state) {
-      case image_state::interrupted: {
-        const int signal = wanted_end();
-        lock_.remove();
-        let_act(signal);
-        return 128 + signal;
-      }
-      case image_state::absent: return 0;
-      case image_state::good:
-        from_image_ = true;
-        return 0;
-      case image_state::unreadable:
-        if (at_server)
-          say("cannot go on from ", quoted{image_}, ": ", look.why, "; try again when the server answers",
-              !fallback_.empty() && access(fallback_.c_str(), F_OK) == 0 ? ", or run what was kept, " + shown(fallback_) : "");
-        else
-          say("cannot read ", quoted{looked_at}, ": ", look.why);
-        return own_failure;
-      case image_state::other:
-        say("cannot go on from ", quoted{looked_at}, ": ", look.why, "; give another name with -n");
-        return own_failure;
-      case image_state::bad: break;
-    }
-    if (!given_.fresh_if_bad) {
-      say("cannot go on from ", quoted{looked_at}, ": ", look.why,
-          "; put a good one there, or start afresh with --fresh-if-bad");
-      return own_failure;
-    }
-    fetched_.reset();
-    const std::string kept = at_server ? set_aside_elsewhere() : set_aside(looked_at);
-    if (kept.empty()) {
-      say("cannot rename ", quoted{looked_at}, ", which is bad (", look.why, "): ",
-          at_server ? "as ckpt-transfer says" : std::strerror(errno));
-      return own_failure;
-    }
-    say("cannot go on from ", quoted{looked_at}, ": ", look.why, "; it is ", quoted{kept},
-        " now, and the program starts afresh");
-    return 0;
-  }
-
-  /// The new name of what is at the server; empty when that cannot be done.
-  [[nodiscard]] std::string set_aside_elsewhere() const {
-    constexpr int most = 100;
-    for (int number = 0; number < most; ++number) {
-      const std::string to = image_ + ".bad" + (number == 0 ? "" : "." + std::to_string(number));
-      const auto outcome = move_remote(image_, to, false);
-      if (outcome == changed::occupied) continue;
-      return outcome == changed::yes ? to : std::string();
-    }
-    return {};
+    const int signal = wanted_end();
+    lock_.remove();
+    let_act(signal);
+    return 128 + signal;
   }
 
   /// The trigger of -a is a wish like those of --on, when it is sent to ckpt.
@@ -272,6 +125,7 @@ class job {
         close(end);
         end = moved;
       }
+    place_.remember();
     child_ = fork();
     if (child_ == 0) {
       close(go[1]);
@@ -291,11 +145,10 @@ class job {
       return cannot_start(std::strerror(error));
     }
     started_ = clock::now();
-    started_ns_ = state::nanoseconds_of(sys::abi::clock_realtime);
+    place_.started();
     const char word = 1;
     if (write(go[1], &word, 1) != 1) return cannot_start(std::strerror(errno));
     close(go[1]);
-    fetched_.reset();
     // Who reads the program's output must see its end. Our own lines go to standard error.
     close(0);
     close(1);
@@ -310,29 +163,7 @@ class job {
     sigaction(SIGCHLD, &child_action_, nullptr);
     sigprocmask(SIG_SETMASK, &mask_, nullptr);
     if (!from_image_) _exit(launch(settings_, command_));
-    if (path_.empty()) path_ = image_;
-    std::vector<char*> words{path_.data()};
-    // What it is called by others, and not where it lies for an instant.
-    if (fetched_) words[0] = image_.data();
-    std::string verbose = "--verbose";
-    if (config_.verbose) words.push_back(verbose.data());
-    words.push_back(nullptr);
-    execv(path_.c_str(), words.data());
-    // No permission to execute it, or a file system without: the restarter reads it.
-    const int error = errno;
-    std::string restarter = directory_of_ckpt() + "ckpt-restart";
-    words[0] = path_.data();
-    if (fetched_) (void)fcntl(fetched_.get(), F_SETFD, 0);
-    words.insert(words.begin(), restarter.data());
-    execv(restarter.c_str(), words.data());
-    say("cannot run ", quoted{image_}, ": ", std::strerror(error));
-    _exit(own_failure);
-  }
-  static std::string directory_of_ckpt() {
-    char link[4096];
-    const ssize_t size = readlink("/proc/self/exe", link, sizeof link);
-    const std::string path(link, size > 0 ? static_cast<std::size_t>(size) : 0);
-    return path.substr(0, path.rfind('/') + 1);
+    place_.become_image();
   }
 
   // --- beside it ---------------------------------------------------------------------------
@@ -402,7 +233,7 @@ class job {
     ends_ = what == on_signal::checkpoint_and_exit;
     hijack::outside_wish wish;
     wish.goes_on = !ends_;
-    if (given_.resume) wish.name = pattern_;
+    if (given_.resume) wish.name = place_.pattern();
     report why;
     // The agent may not be there yet, and a stop of the terminal's may be on its way.
     constexpr milliseconds to_load{10'000};
@@ -511,18 +342,21 @@ class job {
     if (request_ != nullptr) look_at_request();
     const bool exited = WIFEXITED(status);
     const int code = exited ? WEXITSTATUS(status) : 0;
-    // Whatever asked for it: the program itself, its own trigger, we.
-    bool known = true;
-    // Where the status is the same either way nobody need ask.
-    if (exited && code == 0 && !ended_by_checkpoint_ && (given_.resume || given_.exit_code != 0)) known = look_at_end();
-    witness_.end();
     int result = code;
-    if (!known)
+    // Whatever asked for it: the program itself, its own trigger, we. Where the status is the same either
+    // way nobody need ask.
+    std::optional<bool> by_checkpoint = ended_by_checkpoint_;
+    if (exited && code == 0 && !ended_by_checkpoint_ && (given_.resume || given_.exit_code != 0))
+      by_checkpoint = place_.ended_by_checkpoint([this] { return wanted_end() != 0; });
+    witness_.end();
+    // An image that could not be restarted is no less good for it.
+    const bool never_ran = from_image_ && !seen_running_ && code == own_failure;
+    if (!by_checkpoint)
       result = own_failure;
-    else if (ended_by_checkpoint_)
+    else if (*by_checkpoint)
       result = given_.exit_code;
-    else if (exited && given_.resume)
-      finish(code);
+    else if (exited && given_.resume && !never_ran)
+      place_.finish();
     lock_.remove();
     if (exited) return result;
     const int signal = WTERMSIG(status);
@@ -532,59 +366,15 @@ class job {
     return 128 + signal;  // the first process of a container cannot kill itself
   }
 
-  /// False when nobody can say whether a checkpoint has ended the program: a queue must not take that for
-  /// its success.
-  bool look_at_end() {
-    const bool file = !elsewhere_;
-    const std::string& here = file ? image_ : fallback_;
-    if (!here.empty()) ended_by_checkpoint_ = ended_by_new_image(here, before_);
-    if (ended_by_checkpoint_ || file || image_.empty() || pattern_.starts_with("exec:")) return true;
-    const auto there = fetch(image_, true, [this] { return wanted_end() != 0; });
-    if (there.state == remote_image::outcome::there)
-      ended_by_checkpoint_ = ended_by_new_head(there.file.get(), at_server_, given_.resume ? 0 : started_ns_);
-    if (there.state != remote_image::outcome::failed && there.state != remote_image::outcome::interrupted) return true;
-    say("the program has ended, but whether by a checkpoint to ", quoted{image_}, " cannot be seen: ",
-        there.why.empty() ? std::string("a signal has come") : there.why, "; look there before it is started again");
-    return false;
-  }
-
-  /// The program has ended by itself. An image that could not be restarted is no less good for it.
-  void finish(int code) const {
-    if (from_image_ && !seen_running_ && code == own_failure) return;
-    const auto left = [&](const std::string& name, const char* why) {
-      say("the program has ended, but ", quoted{name}, " cannot be ", given_.keep_image ? "renamed" : "removed", ": ",
-          why, "; remove it, or the next run goes on from it");
-    };
-    if (elsewhere_) {
-      const auto outcome = given_.keep_image ? move_remote(image_, image_ + ".done", true) : remove_remote(image_);
-      if (outcome == changed::failed) left(image_, "as ckpt-transfer says");
-    }
-    const std::string& here = elsewhere_ ? fallback_ : image_;
-    if (here.empty() || access(here.c_str(), F_OK) != 0) return;
-    // What lies in the directory for all may be another program's.
-    if (elsewhere_ && command::look_at_image(here, seen_by_program(command_), [] { return false; }).state == image_state::other) return;
-    const std::string done = here + ".done";
-    if (given_.keep_image ? std::rename(here.c_str(), done.c_str()) != 0 : unlink(here.c_str()) != 0)
-      left(here, std::strerror(errno));
-  }
-
   const job_options& given_;
   const settings& settings_;
   const agent::config& config_;
   char** command_;
   std::string program_;  // as messages name it
-  std::string pattern_;  // of the name, absolute
-  std::string image_;    // its name, if it is the same each time
-  bool elsewhere_ = false;  // it is not a file's
-  std::string fallback_;    // the file that it is kept in when it could not be sent
-  std::string path_;        // what is run to go on, where that is not image_
-  sys::unique_fd fetched_;
+  job_place place_;
   on_signal on_[sys::abi::signal_count + 1];
   job_lock lock_;
   job_witness witness_;
-  format::file_header at_server_{};  // of what was there then
-  format::file_header before_{};  // of what was there in a file when the program was started
-  i64 started_ns_ = 0;
   bool from_image_ = false;
   bool seen_running_ = false;  // since then
 
@@ -603,44 +393,7 @@ class job {
   bool ended_by_checkpoint_ = false;
 };
 
-/// SIGTERM=exit,SIGUSR1=continue
-bool take_on(job_options& job, std::string_view list) {
-  while (!list.empty()) {
-    const auto comma = list.find(',');
-    const auto field = list.substr(0, comma);
-    list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
-    const auto equals = field.find('=');
-    if (equals == std::string_view::npos || (comma != std::string_view::npos && list.empty())) return false;
-    const auto signal = options::parse_signal(field.substr(0, equals));
-    const auto what = field.substr(equals + 1);
-    // Its own children's ends are ckpt's, and faults are the program's.
-    if (!signal.ok() || *signal == 0 || *signal == SIGCHLD || *signal == SIGCONT) return false;
-    if (what != "exit" && what != "continue") return false;
-    job.on[*signal] =
-        what == "exit" ? on_signal::checkpoint_and_exit : on_signal::checkpoint_and_continue;
-    job.on_given = true;
-  }
-  return job.on_given;
-}
-
 }  // namespace
-
-taken take_job_option(job_options& job, options::id id, std::string_view value) {
-  switch (id) {
-    case options::id::resume: job.resume = true; return taken::yes;
-    case options::id::fresh_if_bad: job.fresh_if_bad = true; return taken::yes;
-    case options::id::keep_image: job.keep_image = true; return taken::yes;
-    case options::id::on: return take_on(job, value) ? taken::yes : taken::wrong;
-    case options::id::exit_code: {
-      const auto number = parse_number(value);
-      if (!number.ok() || *number > 255) return taken::wrong;
-      job.exit_code = static_cast<int>(*number);
-      job.exit_code_given = true;
-      return taken::yes;
-    }
-    default: return taken::no;
-  }
-}
 
 int run_job(const job_options& given, const settings& for_agent, const agent::config& config,
             char** command_line) {

@@ -13,17 +13,10 @@
 #include "../agent/config.hpp"
 #include "../hijack/launch.hpp"
 #include "cpu_cap.hpp"
+#include "exit_status.hpp"
 #include "program_file.hpp"
 
 namespace ckpt::command {
-namespace {
-
-constexpr int own_failure = 125;  // as env(1) and timeout(1) have it
-constexpr int not_executable = 126;
-constexpr int not_found = 127;
-
-}  // namespace
-
 std::string library_path() {
   char link[PATH_MAX];
   const ssize_t size = readlink("/proc/self/exe", link, sizeof link);

@@ -14,6 +14,7 @@
 #include "ckpt/options/signal_name.hpp"
 #include "ckpt/options/table.hpp"
 #include "doctor.hpp"
+#include "exit_status.hpp"
 #include "help.hpp"
 #include "job.hpp"
 #include "launch.hpp"
@@ -22,8 +23,7 @@
 namespace {
 
 using namespace ckpt;
-
-constexpr int own_failure = 125;
+using command::own_failure;
 
 /// What wrong usage ends with. With -p no program could have the same status, and it is 2.
 int usage_status = own_failure;
