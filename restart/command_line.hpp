@@ -8,8 +8,9 @@
 #include "work.hpp"
 
 namespace ckpt::restart {
+namespace {
 
-[[noreturn]] inline void usage(int fd, int status) {
+[[noreturn]] void usage(int fd, int status) {
   fixed_text<2600> out;
   if (global.is_image)
     out.append("usage: IMAGE [OPTION]...\n"
@@ -28,7 +29,7 @@ namespace ckpt::restart {
 
 /// Whether the kernel gave this process rights that whoever started it has not: an image with the
 /// set-user-ID bit would run whatever is in it with them.
-inline bool is_privileged(char** envp) {
+bool is_privileged(char** envp) {
   while (*envp != nullptr) ++envp;
   for (auto* a = reinterpret_cast<const u64*>(envp + 1); a[0] != sys::abi::at_null; a += 2)
     if (a[0] == sys::abi::at_secure) return a[1] != 0;
@@ -36,7 +37,7 @@ inline bool is_privileged(char** envp) {
 }
 
 /// False for a value that means nothing.
-inline bool set_option(options::id id, std::string_view value) {
+bool set_option(options::id id, std::string_view value) {
   switch (id) {
     case options::id::files:
       if (value == "rewind") global.files = state::files_policy::rewind;
@@ -55,7 +56,7 @@ inline bool set_option(options::id id, std::string_view value) {
   }
 }
 
-inline void read_environment(char** envp) {
+void read_environment(char** envp) {
   for (; *envp != nullptr; ++envp) {
     const std::string_view entry(*envp);
     for (const auto& o : options::rows_of<options::restart>) {
@@ -72,7 +73,7 @@ inline void read_environment(char** envp) {
 }
 
 /// Returns the operand, null when there is none.
-inline const char* read_arguments(char** argv) {
+const char* read_arguments(char** argv) {
   const char* operand = nullptr;
   bool options_end = false;
   for (; *argv != nullptr; ++argv) {
@@ -124,7 +125,7 @@ inline const char* read_arguments(char** argv) {
 }
 
 /// The course programs' names: without an operand, their file.
-inline const char* default_operand(std::string_view invoked_as) {
+const char* default_operand(std::string_view invoked_as) {
   const auto slash = invoked_as.rfind('/');
   if (slash != std::string_view::npos) invoked_as.remove_prefix(slash + 1);
   if (invoked_as != "restart" && invoked_as != "myrestart") return nullptr;
@@ -134,4 +135,5 @@ inline const char* default_operand(std::string_view invoked_as) {
   return nullptr;
 }
 
+}  // namespace
 }  // namespace ckpt::restart

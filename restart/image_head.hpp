@@ -8,8 +8,9 @@
 #include "work.hpp"
 
 namespace ckpt::restart {
+namespace {
 
-inline void open_image(const char* path) {
+void open_image(const char* path) {
   int fd = 0;
   if (std::string_view(path) != "-") {
     const auto opened =
@@ -25,7 +26,7 @@ inline void open_image(const char* path) {
 }
 
 /// An image that is no file: ckpt-transfer, beside this command, fetches and verifies it and becomes it.
-inline void fetch_elsewhere(const char* name) {
+void fetch_elsewhere(const char* name) {
   const std::string_view text(name);
   if (!options::goes_elsewhere(text)) return;
   fixed_text<4200> path;
@@ -38,7 +39,7 @@ inline void fetch_elsewhere(const char* name) {
 }
 
 /// Reads up to the metadata, checking the header and the bytes of the restarter around it.
-inline void read_head() {
+void read_head() {
   auto& stream = global.stream;
   XXH3_state_t hash;
   XXH3_64bits_reset(&hash);
@@ -74,4 +75,5 @@ inline void read_head() {
   }
 }
 
+}  // namespace
 }  // namespace ckpt::restart

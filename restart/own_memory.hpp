@@ -8,12 +8,13 @@
 #include "work.hpp"
 
 namespace ckpt::restart {
+namespace {
 
 /// The kernel lays out a process by its stack limit and personality. With the saved ones, every
 /// stack the program may have had lies above every new mapping, with room to grow. A limit of a few
 /// pages, which a program may set itself when it runs, would leave no stack for this one; the kernel
 /// keeps 128 MiB free whatever is less (mmap_base, arch/x86/mm/mmap.c).
-inline void match_layout(bytes metadata) {
+void match_layout(bytes metadata) {
   constexpr u64 own_stack = u64{1} << 20;
   if (!global.restart_again_possible) return;
   bool again = false;
@@ -39,7 +40,7 @@ inline void match_layout(bytes metadata) {
 }
 
 /// Everything but the window and the vDSO goes; the vDSO waits in the window.
-inline void clear_address_space(const image::window_layout& window) {
+void clear_address_space(const image::window_layout& window) {
   auto& own = global.own;
   require(own.read(), "cannot read /proc/self/maps (is /proc mounted?)");
   global.vdso = vdso_group::find(own);
@@ -66,4 +67,5 @@ inline void clear_address_space(const image::window_layout& window) {
   }
 }
 
+}  // namespace
 }  // namespace ckpt::restart

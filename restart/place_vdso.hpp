@@ -7,9 +7,10 @@
 #include "work.hpp"
 
 namespace ckpt::restart {
+namespace {
 
 /// Same build: back to its old place. Another: the old page becomes plain memory that leads to it.
-inline void place_vdso(bytes metadata, mutable_bytes saved_code) {
+void place_vdso(bytes metadata, mutable_bytes saved_code) {
   range saved{~u64{0}, 0};
   range saved_text{};
   u32 pieces = 0;
@@ -66,4 +67,5 @@ inline void place_vdso(bytes metadata, mutable_bytes saved_code) {
   global.handover.keep = now.whole;
 }
 
+}  // namespace
 }  // namespace ckpt::restart

@@ -13,8 +13,9 @@
 #include "image_stream.hpp"
 
 namespace ckpt::restart {
+namespace {
 
-inline constexpr int failure_status = 125;
+constexpr int failure_status = 125;
 
 /// What must survive the move to the window and the end of the first stack. It lies in .bss, which
 /// the move copies.
@@ -36,9 +37,9 @@ struct work {
   vdso_group vdso;
   alignas(16) char stack[64 * 1024];
 };
-inline constinit work global{};
+constinit work global{};
 
-inline void say(std::string_view line) {
+void say(std::string_view line) {
   fixed_text<2600> out;
   out.append("ckpt: ").append(quoted{global.name.view()});
   if (!global.name.empty()) out.append(": ");
@@ -47,15 +48,16 @@ inline void say(std::string_view line) {
   (void)sys::write_all(kernel, 2, bytes_of_text(out.view()));
 }
 
-[[noreturn]] inline void fail() {
+[[noreturn]] void fail() {
   say(global.why.line());
   sys::exit_group(failure_status);
 }
 
-inline void require(const result<void>& outcome, std::string_view what) {
+void require(const result<void>& outcome, std::string_view what) {
   if (outcome.ok()) return;
   (void)global.why.explain(outcome.error(), what);
   fail();
 }
 
+}  // namespace
 }  // namespace ckpt::restart

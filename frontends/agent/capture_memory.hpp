@@ -86,6 +86,10 @@ class memory_capture {
 
   [[nodiscard]] u64 data_size() const { return data_; }
 
+  /// What was opened shows the memory of the process that has opened it.
+  // Context: a process forked off the helper
+  result<void> open_again() { return remote_.open(); }
+
   /// Gives the bytes of all extents, in order, to writer.put_data(), and calls settle() before
   /// memory given earlier changes.
   // Context: helper, all threads frozen

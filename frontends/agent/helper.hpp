@@ -17,6 +17,7 @@
 #include "image_file.hpp"
 #include "image_head.hpp"
 #include "image_name.hpp"
+#include "snapshot.hpp"
 #include "thread_report.hpp"
 #include "threaded_hasher.hpp"
 #include "transfer.hpp"
@@ -32,7 +33,7 @@ class helper {
         memory_(s, own_memory_of(s)) {}
 
   // Context: helper
-  void run() {
+  [[gnu::cold]] void run() {
     program_ = sys::unique_fd(sys::pidfd_open(s_.program, 0).value_or(-1));
     const bool alive = s_.turn.wait_for(phase::freezing, [&] { return program_alive(); });
     if (!alive) return;
@@ -65,7 +66,9 @@ class helper {
             descriptors_of_agent.memory()};
   }
 
+  /// To a copy of the program its life is nothing: the image is of a moment when it lived.
   [[nodiscard]] bool program_alive() {
+    if (is_snapshot_) return true;
     // Threads that we hold are ours to reap: until then the process does not count as dead.
     int status = 0;
     const auto ended = sys::wait4(-1, &status, sys::abi::w_all | sys::abi::w_nohang);
@@ -129,14 +132,21 @@ class helper {
     // Not before all threads are frozen: until then they may say more.
     regions_ = regions_of_agent.view();
     memory_.leave_out(regions_);
-    if (options::goes_elsewhere(s_.final_name.view()))
+    if (options::goes_elsewhere(s_.final_name.view())) {
+      says_itself_ = state_of_agent.output.is_there();
       CKPT_TRY(transfer_.start({.name = s_.final_name.c_str(),
                                 .may_lag = s_.may_lag,
-                                .to_standard_error = state_of_agent.output.is_there()},
+                                .to_standard_error = says_itself_},
                                CKPT_TRY(s_.arena.take(room_for_environment)), s_.why));
+    }
     const auto outcome = [this]() -> result<void> {
       CKPT_TRY(describe());
-      return write();
+      const auto p = CKPT_TRY(plan());
+      if (s_.may_lag && transfer_.started()) {
+        if (leave_to_snapshot(p)) return {};
+        if (says_itself_) (void)sys::close(2);
+      }
+      return write(p);
     }();
     // What it has read is no whole image, so it ends.
     if (!outcome.ok() && program_alive()) transfer_.give_up();
@@ -284,7 +294,7 @@ class helper {
   }
 
   /// A thread that the helper holds: all is in its slot.
-  result<void> describe_thread(const thread_slot& slot) {
+  [[gnu::cold]] result<void> describe_thread(const thread_slot& slot) {
     if ((slot.shadow_stack & 1) != 0)
       return s_.why.refuse("thread ", slot.tid, " runs with a shadow stack, which this version does "
                            "not save");
@@ -394,7 +404,8 @@ class helper {
   /// the helper lives: whoever waits for the program's end would wait for the disk, too. From here
   /// on nothing needs them; contents are read through /proc/PID/fd.
   void let_go_of_descriptors() {
-    const int kept[] = {program_.get(), transfer_.lowest_descriptor(), transfer_.highest_descriptor()};
+    const int kept[] = {program_.get(), transfer_.lowest_descriptor(), transfer_.highest_descriptor(),
+                        s_.may_lag && says_itself_ ? 2 : -1};
     u32 next = 0;
     for (;;) {
       u32 first = ~u32{0};  // of those kept, from `next` on
@@ -408,7 +419,23 @@ class helper {
   }
 
   // --- the image ---------------------------------------------------------------------------
-  result<format::file_header> plan() {
+  struct planned {
+    format::file_header header;
+    image_head head;
+    std::span<wire::le<u64>> table;
+  };
+  [[gnu::cold]] result<planned> plan() {
+    auto header = CKPT_TRY(plan_header());
+    image_head head(CKPT_TRY(s_.arena.take(image_head::file_size())));
+    head.place(header.window_address);
+    header.restarter_checksum = head.checksum();
+    header.header_checksum = format::own_checksum(header);
+    head.set_header(header);
+    const auto room = CKPT_TRY(s_.arena.take(header.table_size + page_size));
+    return planned{header, head,
+                   {reinterpret_cast<wire::le<u64>*>(room.data()), header.table_size / sizeof(u64)}};
+  }
+  [[gnu::cold]] result<format::file_header> plan_header() {
     auto h = format::header_for(image_head::file_size(), s_.metadata.size(), data_size_);
     if (!sys::getrandom(&h.id, sizeof h.id, 1 /* GRND_NONBLOCK */).ok()) {
       const u64 now = static_cast<u64>(state::nanoseconds_of(sys::abi::clock_realtime));
@@ -446,21 +473,48 @@ class helper {
     return floor;
   }
 
-  result<void> write() {
-    auto header = CKPT_TRY(plan());
-    image_head head(CKPT_TRY(s_.arena.take(image_head::file_size())));
-    head.place(header.window_address);
-    header.restarter_checksum = head.checksum();
-    header.header_checksum = format::own_checksum(header);
-    head.set_header(header);
-    const auto table_room = CKPT_TRY(s_.arena.take(header.table_size + page_size));
-    const std::span table(reinterpret_cast<wire::le<u64>*>(table_room.data()),
-                          header.table_size / sizeof(u64));
-    const bool elsewhere = transfer_.started();
-    sys::unique_fd fd(elsewhere ? transfer_.release_image() : CKPT_TRY(claim_name(s_)));
-    // Before the memory is read: a restart knows them.
+  /// The program goes on at once, and a copy of it, made here by fork(2), is written out. False where that
+  /// cannot be, and the program has to stand still until it is written.
+  [[gnu::cold]] bool leave_to_snapshot(const planned& p) {
+    if (!fork_keeps(memory_.segments(), *files_, data_size_) ||
+        !contents_.keep(s_.arena, s_.metadata.view(), objects_).ok())
+      return false;
+    note_image(p.header);
+    // No signal at its end, and the helper's, who is nobody's child: the program never has this one.
+    const auto copy =
+        sys::checked<int>(sys::invoke(__NR_clone, sys::abi::clone_untraced, 0, 0, 0, 0));
+    if (!copy.ok()) return false;
+    if (*copy == 0) write_as_snapshot(p);
+    transfer_.leave();
+    s_.image_size = p.header.image_size;
+    return true;
+  }
+  [[noreturn, gnu::cold]] void write_as_snapshot(const planned& p) {
+    is_snapshot_ = true;
+    become_snapshot();
+    program_.reset();
+    auto outcome = memory_.open_again();
+    if (outcome.ok()) outcome = write(p);
+    if (!outcome.ok()) {
+      (void)s_.why.explain(outcome.error(), "checkpoint failed");
+      fixed_text<1600> line;
+      line.append("no checkpoint of process ").append(s_.program).append(": ").append(s_.why.line());
+      say(line.view());
+    }
+    sys::exit_group(0);
+  }
+
+  /// Before the memory is read: a restart knows them.
+  void note_image(const format::file_header& header) {
     state_of_agent.naming.image = header.id;
     state_of_agent.naming.number = s_.number;
+  }
+
+  result<void> write(const planned& p) {
+    const auto& [header, head, table] = p;
+    const bool elsewhere = transfer_.started();
+    sys::unique_fd fd(elsewhere ? transfer_.release_image() : CKPT_TRY(claim_name(s_)));
+    note_image(header);
     const auto watch = [this]() -> result<void> {
       if (program_alive()) return {};
       return errc::gone;
@@ -497,8 +551,9 @@ class helper {
     result<void> outcome;
     image::for_each<state::extents>(s_.metadata.view(), [&](const state::extents& t, bytes tail) {
       if (!outcome.ok()) return;
-      outcome =
-          t.object == 0 ? memory_.write(tail, writer) : objects_.write(t.object, tail, writer);
+      if (t.object == 0) outcome = memory_.write(tail, writer);
+      else if (is_snapshot_) outcome = writer.put_data(contents_.next(tail));
+      else outcome = objects_.write(t.object, tail, data_sink(writer));
     });
     return outcome;
   }
@@ -518,6 +573,9 @@ class helper {
   u64 data_size_ = 0;
   sys::unique_fd program_;
   transfer transfer_;
+  bool says_itself_ = false;  // descriptor 2 is for its lines
+  kept_contents contents_;
+  bool is_snapshot_ = false;
   fixed_text<64> path_;
 };
 

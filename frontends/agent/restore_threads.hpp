@@ -67,7 +67,7 @@ class threads_restore {
 
   /// Memory for `count` threads and their frames; with one thread, only for it.
   // Context: agent, in restored memory
-  result<void> prepare(report& why) {
+  [[gnu::cold]] result<void> prepare(report& why) {
     image::for_each<state::thread>(metadata_, [&](const state::thread&, bytes) { ++count_; });
     layout_ = state::extended_layout::of_this_task();
     const u64 frame_size = state::signal_frame::size_for(layout_);

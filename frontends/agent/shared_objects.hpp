@@ -36,6 +36,23 @@ struct mapping_use {
   u64 swapped = 0;
 };
 
+/// Where bytes go, in order: put_data() and settle() of image::writer, or somebody's who keeps them.
+class data_sink {
+ public:
+  template <class Writer>
+  explicit data_sink(Writer& to)
+      : to_(&to),
+        put_([](void* w, bytes piece) { return static_cast<Writer*>(w)->put_data(piece); }),
+        settle_([](void* w) { return static_cast<Writer*>(w)->settle(); }) {}
+  result<void> put_data(bytes piece) { return put_(to_, piece); }
+  result<void> settle() { return settle_(to_); }
+
+ private:
+  void* to_;
+  result<void> (*put_)(void*, bytes);
+  result<void> (*settle_)(void*);
+};
+
 class shared_objects {
  public:
   explicit shared_objects(session& s) : s_(s) {}
@@ -151,10 +168,9 @@ class shared_objects {
     return {};
   }
 
-  /// Gives the bytes of an object's extents, in order, to writer.put_data().
+  /// Gives the bytes of an object's extents, in order.
   // Context: helper, all threads frozen
-  template <class Writer>
-  result<void> write(u64 number, bytes extents, Writer& writer) {
+  result<void> write(u64 number, bytes extents, data_sink writer) {
     for (u64 i = 0; i < count_; ++i) {
       if (entries_[i].number != number) continue;
       const auto outcome = write(entries_[i], extents, writer);
@@ -265,7 +281,7 @@ class shared_objects {
   }
 
   /// False for one that need not be an object.
-  result<bool> identify(entry& e, const maps::mapping_head& head, std::string_view shown,
+  [[gnu::cold]] result<bool> identify(entry& e, const maps::mapping_head& head, std::string_view shown,
                         bool may_write) {
     fixed_text<4200> name;
     name.append(shown);
@@ -326,7 +342,7 @@ class shared_objects {
     }
   }
 
-  result<void> describe(entry& e) {
+  [[gnu::cold]] result<void> describe(entry& e) {
     const bool memory =
         e.kind == state::object_kind::anonymous || e.kind == state::object_kind::system_v;
     // An empty file that is only open is empty.
@@ -629,8 +645,7 @@ class shared_objects {
     return s_.metadata.append(bytes_of(x));
   }
 
-  template <class Writer>
-  result<void> write(const entry& e, bytes extents, Writer& writer) {
+  result<void> write(const entry& e, bytes extents, data_sink& writer) {
     const auto fd = open_object(e);
     sys::linux_files kernel;
     const u64 n = extents.size() / sizeof(state::extent);

@@ -71,6 +71,14 @@ class transfer {
                        ", which carries images to such names (CKPT_TRANSFER says where it is)");
   }
 
+  /// Another process has both ends now, and writes the image.
+  // Context: helper, all threads frozen
+  void leave() {
+    (void)let_go();
+    image_.reset();
+    status_.reset();
+  }
+
   void was_reaped() { child_ = 0; }
   [[nodiscard]] bool started() const { return image_.get() >= 0; }
   [[nodiscard]] int child() const { return child_; }

@@ -49,7 +49,7 @@ class writer {
   }
 
   result<void> pad_to(u64 offset) {
-    static constexpr u8 zeros[512] = {};
+    static constexpr u8 zeros[256] = {};
     while (position_ < offset) {
       const u64 n = offset - position_ < sizeof zeros ? offset - position_ : sizeof zeros;
       CKPT_TRY(put(bytes_of(zeros).first(n)));

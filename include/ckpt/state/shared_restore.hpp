@@ -182,7 +182,7 @@ class shared_restore {
   // --- files that have a name ---------------------------------------------------------------
   static constexpr std::string_view cure = " (put it back, or restart with --files=keep)";
 
-  result<void> check_named(const shared_object& o, std::string_view path) {
+  [[gnu::cold]] result<void> check_named(const shared_object& o, std::string_view path) {
     sys::abi::stat now{};
     if (auto r = sys::newfstatat(sys::abi::at_fdcwd, terminated(path), now, 0); !r.ok()) {
       if (r.error() != errc::no_entry)

@@ -72,6 +72,14 @@ class files_capture {
     return found;
   }
 
+  /// By the inode alone: some file systems show another device to maps than to stat(2).
+  [[nodiscard]] bool is_open_for_writing(u64 inode) const {
+    for (const entry& e : files_.table().all())
+      if (e.st_ino == inode && (e.info.flags & u32{sys::abi::o_accmode}) != u32{sys::abi::o_rdonly})
+        return true;
+    return false;
+  }
+
   /// The path that a descriptor shows, until the next question.
   // Context: helper, all threads frozen
   result<std::string_view> shown_path(i32 fd) { return files_.link_of(fd); }
@@ -244,7 +252,7 @@ class files_capture {
     return !added.ok() && added.error() == errc::exists;
   }
   /// tee(2) copies what a pipe holds and leaves it there.
-  result<void> save_pipe(const entry& e, format::metadata_builder& out, report& why) {
+  [[gnu::cold]] result<void> save_pipe(const entry& e, format::metadata_builder& out, report& why) {
     const auto cannot = [&](errc error) {
       return why.explain(error, "cannot copy what the pipe on descriptor ", e.fd, " holds");
     };

@@ -14,7 +14,7 @@ namespace ckpt::state {
 /// space for is errc::no_memory.
 // Context: helper, all threads frozen
 template <class Visitor>
-result<void> each_epoll_target(std::string_view text, mutable_bytes room, Visitor&& visit) {
+[[gnu::cold]] result<void> each_epoll_target(std::string_view text, mutable_bytes room, Visitor&& visit) {
   u64 count = 0;
   auto* targets = reinterpret_cast<proc::epoll_target*>(room.data());
   const u64 capacity = room.size() / 2 / sizeof(proc::epoll_target);

@@ -124,7 +124,7 @@ class files_restore {
 
   /// A pipe within the program, filled with what it held, and all its ends: as few numbers as
   /// possible are taken at one time, since a program may use almost all that its limit allows.
-  result<void> make_pipe(u64 inode) {
+  [[gnu::cold]] result<void> make_pipe(u64 inode) {
     constexpr int f_setpipe_sz = 1031;
     const saved_pipe* pipe = index_.find_pipe(inode);
     if (pipe == nullptr) return errc::not_found;
