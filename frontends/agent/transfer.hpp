@@ -225,6 +225,7 @@ class transfer {
       (void)sys::rt_sigaction(signal, &standard, nullptr);
     const u64 no_signal = 0;
     (void)sys::rt_sigprocmask(sys::abi::sig_setmask, &no_signal, nullptr);
+    lift_limits();
     fixed_text<80> compress;
     compress.append("--compress=").append(state_of_agent.config.compress.view());
     const char* argv[9];
@@ -240,6 +241,19 @@ class transfer {
     argv[n] = nullptr;
     fail(run_transfer(argv, me.environment_));
   }
+  /// So are the limits that it keeps below what it may have: ckpt-transfer needs a stack, and room for a
+  /// file that is as large as the image.
+  [[gnu::cold]] static void lift_limits() {
+    constexpr u64 usual_stack = u64{8} << 20;
+    for (int resource = 0; resource < sys::abi::rlimit_count; ++resource) {
+      sys::abi::rlimit64 l{};
+      if (resource == sys::abi::rlimit_core || !sys::prlimit64(resource, nullptr, &l).ok()) continue;
+      if (resource != sys::abi::rlimit_stack) l.soft = l.hard;
+      else if (l.soft < usual_stack) l.soft = l.hard < usual_stack ? l.hard : usual_stack;
+      (void)sys::prlimit64(resource, &l, nullptr);
+    }
+  }
+
   static constexpr int status_descriptor = 3;
 
   sys::unique_fd image_, read_, status_, said_;
