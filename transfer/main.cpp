@@ -137,7 +137,7 @@ int serve(int argc, char** argv) {
       throw transfer_error("a command can only take an image, or give one");
     } else if (what == "move") {
       return move_image(u, words[2], s);
-    } else if (! !(what == "remove" ? transfer::remove(u, s.client) : exists(u, s.client))) {
+    } else if (!(what == "remove" ? transfer::remove(u, s.client) : exists(u, s.client))) {
       return 1;
     }
     if (!s.later) tell_agent(s.status_fd, 'D');

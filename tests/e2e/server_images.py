@@ -213,6 +213,15 @@ class ImageTests(Tests):
         p.out.write_text("".join(l + "\n" for l in lines))
         p.restart(f"cssrv://127.0.0.1:{s.port}/c", "--files=keep")
 
+    def test_remove_by_hand(self):
+        """0: it was there and is gone; 1: there was none."""
+        s = self.server()
+        s.request("PUT", "/gone", b"x")
+        for status in (0, 1):
+            done = subprocess.run([f"{self.bin}/bin/ckpt-transfer", "remove", f"cssrv://127.0.0.1:{s.port}/gone"],
+                                  capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+            same((done.returncode, done.stdout, done.stderr), (status, b"", b""), "removing it")
+
     def test_exec(self):
         p = Program(self, "-n", "exec:gzip -1 > image.gz")
         p.ask()
