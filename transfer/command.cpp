@@ -21,6 +21,7 @@ command::command(const std::string& line, bool reads) {
   if (pid_ == 0) {
     setpgid(0, 0);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     // What comes on standard input is the program's, or somebody waits for its end.
     if (!reads) dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
     dup2(ends[reads ? 0 : 1], reads ? 0 : 1);

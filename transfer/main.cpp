@@ -28,10 +28,11 @@ constexpr int usage_failure = 2;
 
 /// Becomes the program in the image.
 int restart(const std::string& name, const std::vector<char*>& words, char** environment, const settings& s,
-            const struct sigaction& pipe_action) {
+            const struct sigaction (&before)[2]) {
   const auto image = fetch_to_run(name_of_image(name), s);
   const std::string path = "/proc/self/fd/" + std::to_string(image.get());
-  sigaction(SIGPIPE, &pipe_action, nullptr);
+  sigaction(SIGPIPE, &before[0], nullptr);
+  sigaction(SIGXFSZ, &before[1], nullptr);
   execve(path.c_str(), words.data(), environment);
   throw transfer_error("cannot run what was fetched: " + std::string(std::strerror(errno)));
 }
@@ -159,7 +160,7 @@ int serve(int argc, char** argv) {
 }
 
 /// Called by another name it is what ckpt-restart has become: with that one's words.
-int serve_restart(int argc, char** argv, const struct sigaction& pipe_action) {
+int serve_restart(int argc, char** argv, const struct sigaction (&before)[2]) {
   settings s;
   std::string name;
   std::vector<char*> words{nullptr};
@@ -176,7 +177,7 @@ int serve_restart(int argc, char** argv, const struct sigaction& pipe_action) {
   try {
     read_variables(s);
     s.client.token = token_in(s.token_file);
-    return restart(name, words, environ, s, pipe_action);
+    return restart(name, words, environ, s, before);
   } catch (const transfer_error& error) {
     say("cannot restart from " + shown(name) + ": " + error.what());
     return own_failure;
@@ -186,15 +187,20 @@ int serve_restart(int argc, char** argv, const struct sigaction& pipe_action) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  struct sigaction ignored {}, before {};
+  // Both are errors of a call as well, and as such they get a line.
+  struct sigaction ignored {}, before[2] {};
   ignored.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &ignored, &before);
+  sigaction(SIGPIPE, &ignored, &before[0]);
+  sigaction(SIGXFSZ, &ignored, &before[1]);
   std::string_view called = argc > 0 ? argv[0] : "";
   if (const auto slash = called.rfind('/'); slash != std::string_view::npos) called.remove_prefix(slash + 1);
+  int status = own_failure;
   try {
-    return called == "ckpt-transfer" ? serve(argc, argv) : serve_restart(argc, argv, before);
+    status = called == "ckpt-transfer" ? serve(argc, argv) : serve_restart(argc, argv, before);
   } catch (const std::exception& error) {
     say(std::string("cannot carry the image: ") + error.what());
-    return own_failure;
   }
+  // A sender that was given up may still wait for a network, with all that the end of main would take away.
+  std::fflush(nullptr);
+  _exit(status);
 }

@@ -7,13 +7,14 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "command.hpp"
 #include "fallback.hpp"
-#include "progress_bar.hpp"
 #include "report.hpp"
+#include "sender.hpp"
 #include "spool.hpp"
 #include "stream_check.hpp"
 
@@ -21,10 +22,10 @@ namespace ckpt::transfer {
 namespace {
 
 constexpr std::size_t piece_size = 256 * 1024;
+constexpr int pipe_size = 1 << 20;
 
 /// A stream from a descriptor to its end, verified while it passes.
-void read_image(int from, const std::string& what, const sink& out) {
-  stream_check check;
+void read_image(int from, const std::string& what, stream_check& check, const sink& out) {
   std::vector<std::byte> room(piece_size);
   for (;;) {
     const ssize_t n = read(from, room.data(), room.size());
@@ -43,9 +44,9 @@ unsigned threads_for(const compression& c) {
 }
 
 /// An image into a sink, compressed as wanted.
-void pack(int from, const std::string& what, const compression& how, const sink& out) {
+void pack(int from, const std::string& what, const compression& how, stream_check& check, const sink& out) {
   const auto packer = make_encoder(how, threads_for(how));
-  read_image(from, what, [&](bytes piece) { return packer->add(piece, out); });
+  read_image(from, what, check, [&](bytes piece) { return packer->add(piece, out); });
   if (!packer->finish(out)) throw transfer_error(packer->why());
 }
 
@@ -70,7 +71,8 @@ void feed(command& sinks, int spool) {
 /// Straight from where it comes.
 void give(const url& to, int from, const std::string& what, const compression& how) {
   command sinks(to.name, true);
-  pack(from, what, how, [&](bytes piece) {
+  stream_check check;
+  pack(from, what, how, check, [&](bytes piece) {
     sinks.feed(piece);
     return true;
   });
@@ -90,26 +92,35 @@ void send_image(const url& to, const std::string& shown_to, const std::string& f
   // A file can be read twice as it is.
   const bool is_file = s.compress.how == encoding::identity && fstat(from, &st) == 0 && S_ISREG(st.st_mode) &&
                        lseek(from, 0, SEEK_CUR) == 0;
-  const auto spool = is_file ? sys::unique_fd(fcntl(from, F_DUPFD_CLOEXEC, 3)) : open_spool(false);
-  pack(from, what, s.compress, [&](bytes piece) {
-    if (!is_file) write_all(spool.get(), piece);
+  const auto spool =
+      std::make_shared<growing_file>(is_file ? sys::unique_fd(fcntl(from, F_DUPFD_CLOEXEC, 3)) : open_spool(false));
+  // A command takes an end for the end: it gets nothing before all is known to be whole.
+  std::optional<sender> on_its_way;
+  if (!to_command) on_its_way.emplace(to, spool, s.compress.how, s.client, s.quiet);
+  // Fewer turns of whoever writes and us; where that is not allowed, it is as it was.
+  if (!is_file) (void)fcntl(from, F_SETPIPE_SZ, pipe_size);
+  stream_check check;
+  pack(from, what, s.compress, check, [&](bytes piece) {
+    if (!is_file) write_all(spool->descriptor(), piece);
+    if (s.compress.how == encoding::identity) spool->expect(check.size());
+    spool->grow(piece.size());
+    if (on_its_way && on_its_way->is_over() && s.fallback.empty()) on_its_way->wait();
     return true;
   });
+  spool->finish();
   received();
-  if (fstat(spool.get(), &st) != 0) throw transfer_error(std::strerror(errno));
-  progress_bar bar(s.quiet);
   try {
     if (to_command) {
       command sinks(to.name, true);
-      feed(sinks, spool.get());
+      feed(sinks, spool->descriptor());
     } else {
-      put(to, spool.get(), static_cast<u64>(st.st_size), s.compress.how, s.client, bar.teller());
+      on_its_way->wait();
     }
   } catch (const transfer_error& error) {
     if (s.fallback.empty()) throw;
     std::string kept;
     try {
-      kept = keep_locally(spool.get(), s.compress.how, to_command ? std::string_view() : to.name, s.fallback);
+      kept = keep_locally(spool->descriptor(), s.compress.how, to_command ? std::string_view() : to.name, s.fallback);
     } catch (const transfer_error& second) {
       throw transfer_error(std::string(error.what()) + "; and " + second.what());
     }

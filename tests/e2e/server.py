@@ -247,7 +247,7 @@ class Tests:
                 (b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", (400,)),
                 (b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999999999\r\n\r\n", (413,)),
                 (b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", (400,)),
-                (b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", (0,)),
+                (b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", (400,)),
                 (b"GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nGET /", (400,))]:
             with s.socket() as c:
                 c.sendall(request)
@@ -506,7 +506,7 @@ class Tests:
         with s.socket() as c:
             c.sendall(b"PUT /l HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" +
                       b"10000\r\n" + b"x" * 65536 + b"\r\n" + b"10000\r\n" + b"x" * 65536 + b"\r\n0\r\n\r\n")
-            same(head_of_answer(c)[0], 422, "too large, and nobody knew")
+            same(head_of_answer(c)[0], 413, "too large, and nobody knew")
         with s.socket() as a, s.socket() as b:
             for c in (a, b):
                 c.sendall(b"PUT /l HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx")

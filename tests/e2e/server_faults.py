@@ -73,7 +73,7 @@ class Proxy:
         self.listener.close()
 
 
-class Faults(Tests):
+class Images(Tests):
     def images(self):
         """Two small ones of one program."""
         made = []
@@ -86,6 +86,8 @@ class Faults(Tests):
             made.append(file)
         return made
 
+
+class Faults(Images):
     def put(self, file, port, **more):
         done = subprocess.run([f"{self.bin}/bin/ckpt-transfer", "put", str(file), f"cssrv://127.0.0.1:{port}/x"],
                               capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
