@@ -5,6 +5,7 @@ the server and the disk do to it in the middle."""
 import os
 import pathlib
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from server_faults import Images, Proxy  # noqa: E402
-from server_images import PATIENCE, expect, run_tests, same  # noqa: E402
+from server_images import PATIENCE, expect, same  # noqa: E402
+from server_process import run_tests  # noqa: E402
 
 
 class Stream:
@@ -177,6 +179,7 @@ class Streams(Images):
                 expect(stream.give(data[4096:length]), "it wants no more")
                 if length == len(data):
                     stream.process.stdin.close()
+                    expect(select.select([stream.status], [], [], PATIENCE)[0], "it waits for the server")
                     same(os.read(stream.status, 1), b"R", "all of it")
                     stream.process.kill()
                     stream.process.stdin = subprocess.DEVNULL
