@@ -227,12 +227,17 @@ class Faults(Images):
             same(p.end(), 0, "the program")
             p.is_whole()
             slow.close()
-        p = Program(self, "-c", "-n", "exec:sleep 3600")
-        p.ask()
-        p.wait_until_it_runs()
-        p.wait_until_it_runs()
-        p.open_gate()
-        same(p.end(), 0, "the program beside a slow command")
+        slow = self.scratch / "slow"
+        slow.touch()
+        p = Program(self, "-c", "-n", f"exec:while test -e {slow}; do sleep 0.1; done")
+        try:
+            p.ask()
+            p.wait_until_it_runs()
+            p.wait_until_it_runs()
+            p.open_gate()
+            same(p.end(), 0, "the program beside a slow command")
+        finally:
+            slow.unlink()
         p.is_whole()
 
     def test_large(self):
