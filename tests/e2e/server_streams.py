@@ -31,13 +31,17 @@ class Stream:
         tests.processes.append(self.process)
 
     def give(self, data):
-        """False when it wants no more."""
+        """False when it wants no more, or takes too long."""
+        bound = threading.Timer(PATIENCE, self.process.kill)
+        bound.start()
         try:
             self.process.stdin.write(data)
             self.process.stdin.flush()
             return True
         except BrokenPipeError:
             return False
+        finally:
+            bound.cancel()
 
     def end(self):
         """(status, what it says to whoever has started it, its own lines)"""
@@ -172,11 +176,10 @@ class Streams(Images):
         """Whoever writes the image waits for no network: all of it is taken before the server has read a
         byte."""
         data = self.image()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_server(("127.0.0.1", 0)) as listener:   # nobody accepts
             for length in (len(data), len(data) // 2):
                 stream = Stream(self, listener.getsockname()[1], "--later")
-                slow = listener.accept()[0] if stream.give(data[:4096]) else None
-                expect(stream.give(data[4096:length]), "it wants no more")
+                expect(stream.give(data[:length]), "it waits for the server")
                 if length == len(data):
                     stream.process.stdin.close()
                     expect(select.select([stream.status], [], [], PATIENCE)[0], "it waits for the server")
@@ -187,7 +190,6 @@ class Streams(Images):
                 else:   # torn, and the server does not even listen
                     status, said, _ = stream.end()
                     expect(status == 125 and "cut off" in said, f"torn: {status}, {said!r}")
-                slow.close()
 
     def test_refused(self):
         """A server that does not want it is a reason to stop, and with a fallback none."""
