@@ -81,6 +81,29 @@ class catalogue::statement {
   int bound_ = 0;
 };
 
+/// All of it, or nothing: what was not committed has dropped no object either.
+class catalogue::transaction {
+ public:
+  transaction(catalogue& c, std::vector<std::string>& dropped) : owner_(c), dropped_(dropped) { c.run("BEGIN IMMEDIATE"); }
+  ~transaction() {
+    if (committed_) return;
+    sqlite3_exec(owner_.db_, "ROLLBACK", nullptr, nullptr, nullptr);
+    dropped_.clear();
+  }
+  transaction(const transaction&) = delete;
+  transaction& operator=(const transaction&) = delete;
+
+  void commit() {
+    owner_.run("COMMIT");
+    committed_ = true;
+  }
+
+ private:
+  catalogue& owner_;
+  std::vector<std::string>& dropped_;
+  bool committed_ = false;
+};
+
 catalogue::catalogue(const std::string& path) {
   if (sqlite3_open_v2(path.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW,
                       nullptr) != SQLITE_OK) {
@@ -139,89 +162,71 @@ std::vector<entry> catalogue::all() {
 }
 
 u64 catalogue::add(const entry& e, unsigned keep, std::vector<std::string>& dropped) {
-  run("BEGIN IMMEDIATE");
-  try {
-    statement(*this,
-              "INSERT INTO image (name, object, size, stored_size, encoding, is_image, modified)"
-              " VALUES (?, ?, ?, ?, ?, ?, ?)")
-        .bind(e.name)
-        .bind(e.object)
-        .bind(e.size)
-        .bind(e.stored_size)
-        .bind(std::string(transfer::name_of(e.encoding)))
-        .bind(u64{e.is_image})
-        .bind(static_cast<u64>(e.modified))
-        .step();
-    const auto version = static_cast<u64>(sqlite3_last_insert_rowid(db_));
-    std::vector<u64> old;
-    {
-      statement s(*this, "SELECT version, object FROM image WHERE name = ? ORDER BY version DESC"
-                         " LIMIT -1 OFFSET ?");
-      s.bind(e.name).bind(u64{keep});
-      while (s.step()) {
-        old.push_back(s.number(0));
-        dropped.push_back(s.text(1));
-      }
+  transaction whole(*this, dropped);
+  statement(*this,
+            "INSERT INTO image (name, object, size, stored_size, encoding, is_image, modified)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)")
+      .bind(e.name)
+      .bind(e.object)
+      .bind(e.size)
+      .bind(e.stored_size)
+      .bind(std::string(transfer::name_of(e.encoding)))
+      .bind(u64{e.is_image})
+      .bind(static_cast<u64>(e.modified))
+      .step();
+  const auto version = static_cast<u64>(sqlite3_last_insert_rowid(db_));
+  std::vector<u64> old;
+  {
+    statement s(*this, "SELECT version, object FROM image WHERE name = ? ORDER BY version DESC"
+                       " LIMIT -1 OFFSET ?");
+    s.bind(e.name).bind(u64{keep});
+    while (s.step()) {
+      old.push_back(s.number(0));
+      dropped.push_back(s.text(1));
     }
-    for (const u64 v : old) statement(*this, "DELETE FROM image WHERE version = ?").bind(v).step();
-    run("COMMIT");
-    return version;
-  } catch (...) {
-    sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
-    dropped.clear();
-    throw;
   }
+  for (const u64 v : old) statement(*this, "DELETE FROM image WHERE version = ?").bind(v).step();
+  whole.commit();
+  return version;
 }
 
 bool catalogue::remove(const std::string& name, std::optional<u64> version,
                        std::vector<std::string>& dropped) {
-  run("BEGIN IMMEDIATE");
-  try {
-    const std::string which = std::string(" FROM image WHERE name = ?") + (version ? " AND version = ?" : "");
-    {
-      statement s(*this, "SELECT object" + which);
-      s.bind(name);
-      if (version) s.bind(*version);
-      while (s.step()) dropped.push_back(s.text(0));
-    }
-    {
-      statement s(*this, "DELETE" + which);
-      s.bind(name);
-      if (version) s.bind(*version);
-      s.step();
-    }
-    run("COMMIT");
-    return !dropped.empty();
-  } catch (...) {
-    sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
-    dropped.clear();
-    throw;
+  transaction whole(*this, dropped);
+  const std::string which = std::string(" FROM image WHERE name = ?") + (version ? " AND version = ?" : "");
+  {
+    statement s(*this, "SELECT object" + which);
+    s.bind(name);
+    if (version) s.bind(*version);
+    while (s.step()) dropped.push_back(s.text(0));
   }
+  {
+    statement s(*this, "DELETE" + which);
+    s.bind(name);
+    if (version) s.bind(*version);
+    s.step();
+  }
+  whole.commit();
+  return !dropped.empty();
 }
 
 moved catalogue::move(const std::string& name, const std::string& to, bool replace,
                       std::vector<std::string>& dropped) {
-  run("BEGIN IMMEDIATE");
-  try {
-    auto outcome = moved::yes;
-    if (!find(name)) outcome = moved::absent;
-    else if (name != to && !replace && find(to)) outcome = moved::occupied;
-    if (outcome == moved::yes && name != to) {
-      {
-        statement s(*this, "SELECT object FROM image WHERE name = ?");
-        s.bind(to);
-        while (s.step()) dropped.push_back(s.text(0));
-      }
-      statement(*this, "DELETE FROM image WHERE name = ?").bind(to).step();
-      statement(*this, "UPDATE image SET name = ? WHERE name = ?").bind(to).bind(name).step();
+  transaction whole(*this, dropped);
+  auto outcome = moved::yes;
+  if (!find(name)) outcome = moved::absent;
+  else if (name != to && !replace && find(to)) outcome = moved::occupied;
+  if (outcome == moved::yes && name != to) {
+    {
+      statement s(*this, "SELECT object FROM image WHERE name = ?");
+      s.bind(to);
+      while (s.step()) dropped.push_back(s.text(0));
     }
-    run("COMMIT");
-    return outcome;
-  } catch (...) {
-    sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
-    dropped.clear();
-    throw;
+    statement(*this, "DELETE FROM image WHERE name = ?").bind(to).step();
+    statement(*this, "UPDATE image SET name = ? WHERE name = ?").bind(to).bind(name).step();
   }
+  whole.commit();
+  return outcome;
 }
 
 }  // namespace ckpt::server

@@ -60,6 +60,7 @@ class catalogue {
 
  private:
   class statement;
+  class transaction;
   void run(const char* sql);
   [[noreturn]] void fail(const char* doing) const;
   sqlite3* db_ = nullptr;

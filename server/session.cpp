@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "byte_range.hpp"
+#include "chunked_body.hpp"
 #include "legacy.hpp"
 #include "request_target.hpp"
 #include "server.hpp"
@@ -237,7 +238,7 @@ class session final : public connection, public std::enable_shared_from_this<ses
     r.version(11);
     r.set(http::field::server, "ckptsrv/" CKPT_VERSION);
     r.set(http::field::date, http_date(time(nullptr)));
-    r.keep_alive(parser_->get().keep_alive() && !server_.stopping());
+    r.keep_alive(parser_->get().keep_alive() && !server_.stopping() && !closes_);
     if (r.result() == http::status::unauthorized) r.set(http::field::www_authenticate, "Bearer");
     if (r.result() == http::status::service_unavailable) r.set(http::field::retry_after, "1");
     if (allow_) r.set(http::field::allow, "GET, HEAD, PUT, DELETE, MOVE");
@@ -546,9 +547,17 @@ class session final : public connection, public std::enable_shared_from_this<ses
     const auto length = parser_->content_length();
     if (!length && !parser_->chunked())
       return refuse(http::status::length_required, "an upload has a Content-Length or is chunked");
-    if (length && *length > server_.told.max_size)
+    const auto announced = request["Upload-Length"];
+    whole_.reset();
+    if (!announced.empty()) {
+      const auto number = parse_number(view(announced));
+      if (!number.ok()) return refuse(http::status::bad_request, "the Upload-Length is no number");
+      whole_ = *number;
+    }
+    const auto expected = whole_ ? whole_ : length ? std::optional<u64>(*length) : std::nullopt;
+    if (expected && *expected > server_.told.max_size)
       return refuse(http::status::payload_too_large, "larger than this server takes (--max-size)");
-    if (length && *length > server_.images.room())
+    if (expected && *expected > server_.images.room())
       return refuse(http::status::insufficient_storage, "the server's disk is full");
     digest_.clear();
     if (const auto field = request.find("Content-Digest"); field != request.end()) {
@@ -655,9 +664,15 @@ class session final : public connection, public std::enable_shared_from_this<ses
 
   void begin_body() {
     room();
-    if (parser_->chunked()) return read_chunked();
-    // Of a body of known length the parser has nothing more to say.
+    // Of a body the parser has nothing more to say: what has come with the head is the first of it.
     const auto waiting = buffer_.data();
+    if (parser_->chunked()) {
+      chunks_ = {};
+      std::memcpy(room_.get(), waiting.data(), waiting.size());
+      const std::size_t n = waiting.size();
+      buffer_.consume(n);
+      return take_chunks(n);
+    }
     const std::size_t n = left_ < waiting.size() ? static_cast<std::size_t>(left_) : waiting.size();
     if (n != 0 && !take({static_cast<const std::byte*>(waiting.data()), n})) return;
     buffer_.consume(n);
@@ -678,19 +693,30 @@ class session final : public connection, public std::enable_shared_from_this<ses
   }
 
   void read_chunked() {
-    auto& body = parser_->get().body();
-    body.data = room_.get();
-    body.size = piece_size;
-    body.more = true;
     lowest().expires_after(patience());
-    http::async_read_some(stream_, buffer_, *parser_, [self = self()](error_code error, std::size_t) {
-      const std::size_t got = piece_size - self->parser_->get().body().size;
-      if (got != 0 && !self->take({self->room_.get(), got})) return;
-      if (error == http::error::need_buffer) error = {};
+    stream_.async_read_some(asio::buffer(room_.get(), piece_size), [self = self()](error_code error, std::size_t got) {
       if (error) return self->cut(error);
-      if (self->parser_->is_done()) return self->complete();
-      self->read_chunked();
+      self->take_chunks(got);
     });
+  }
+  /// What is in the room.
+  void take_chunks(std::size_t size) {
+    bytes in(room_.get(), size);
+    for (bytes data;;) switch (chunks_.next(in, data)) {
+        case chunked_body::found::data:
+          if (!take(data)) return;
+          break;
+        case chunked_body::found::nothing: return read_chunked();
+        case chunked_body::found::end:
+          // What follows is the next request; one that is not answered is sent again.
+          if (in.size() > buffer_.max_size()) closes_ = true;
+          else buffer_.commit(asio::buffer_copy(buffer_.prepare(in.size()), asio::buffer(in.data(), in.size())));
+          return complete();
+        case chunked_body::found::malformed:
+          note_request("what comes is no chunk; nothing is kept");
+          drop_upload();
+          return answer(http::status::bad_request, "the body is malformed", true);
+      }
   }
 
   /// False when the upload has ended here.
@@ -706,7 +732,7 @@ class session final : public connection, public std::enable_shared_from_this<ses
     }
     if (hash_) EVP_DigestUpdate(hash_.get(), piece.data(), piece.size());
     std::string why;
-    bool full = false;
+    auto status = http::status::unprocessable_entity;
     {
       const std::lock_guard guard(upload_->mutex);
       if (upload_->claim != claim_ || !upload_->data) {
@@ -718,16 +744,16 @@ class session final : public connection, public std::enable_shared_from_this<ses
       try {
         if (upload_->data->add(piece)) return true;
         why = upload_->data->why();
+        if (upload_->data->too_large()) status = http::status::payload_too_large;
       } catch (const storage_error& error) {
         why = error.what();
-        full = error.disk_full;
+        if (error.disk_full) status = http::status::insufficient_storage;
         upload_->data.reset();
       }
     }
     note_request(why + "; nothing is kept");
     drop_upload();
-    answer(full ? http::status::insufficient_storage : http::status::unprocessable_entity,
-           full ? "the server's disk is full" : why, true);
+    answer(status, status == http::status::insufficient_storage ? "the server's disk is full" : why, true);
     return false;
   }
 
@@ -762,6 +788,11 @@ class session final : public connection, public std::enable_shared_from_this<ses
           const std::lock_guard guard(upload->mutex);
           if (upload->claim != claim_ || !upload->data) {
             *why = "another connection has taken the upload over";
+            return;
+          }
+          if (whole_ && *whole_ != upload->data->received()) {
+            *why = "not as long as its Upload-Length";
+            upload->data.reset();
             return;
           }
           if (!upload->data->finish()) {
@@ -820,6 +851,7 @@ class session final : public connection, public std::enable_shared_from_this<ses
   bool idle_ = true;
   std::unique_ptr<std::byte[]> room_;
   outgoing out_;
+  bool closes_ = false;
   bool allow_ = false;
   bool complete_ = false;
   std::optional<u64> offset_;
@@ -829,7 +861,9 @@ class session final : public connection, public std::enable_shared_from_this<ses
   std::string upload_id_;
   u64 claim_ = 0;
   bool counted_ = false;
+  std::optional<u64> whole_;  // as its Upload-Length has it
   u64 left_ = 0;
+  chunked_body chunks_;
   u64 body_received_ = 0;
   std::chrono::steady_clock::time_point began_;
   std::string digest_;

@@ -17,6 +17,8 @@
 namespace ckpt::server {
 namespace {
 
+constexpr u64 written_at_once = u64{8} << 20;
+
 [[noreturn]] void fail(const std::string& doing) {
   const int error = errno;
   throw storage_error("cannot " + doing + ": " + std::strerror(error),
@@ -85,6 +87,11 @@ bool upload::add(bytes piece) {
     rest = rest.subspan(static_cast<std::size_t>(n));
   }
   received_ += piece.size();
+  // The disk begins now, so that the sync at the end finds little to do.
+  if (received_ - on_its_way_ >= 2 * written_at_once) {
+    (void)sync_file_range(file_.get(), static_cast<off_t>(on_its_way_), static_cast<off_t>(written_at_once), SYNC_FILE_RANGE_WRITE);
+    on_its_way_ += written_at_once;
+  }
   bool too_large = false;
   const auto look = [&](bytes plain) {
     size_ += plain.size();
@@ -100,6 +107,7 @@ bool upload::add(bytes piece) {
     good = look(piece);
   }
   if (good) return true;
+  too_large_ = too_large;
   if (too_large) return refuse("larger than this server takes (--max-size)");
   if (decoder_ && !decoder_->why().empty()) return refuse(decoder_->why());
   return refuse(check_.why().empty() ? "followed by bytes that do not belong to it" : check_.why());

@@ -46,7 +46,7 @@ class upload {
   [[nodiscard]] u64 received() const { return received_; }
   [[nodiscard]] transfer::encoding encoding() const { return encoding_; }
   [[nodiscard]] const std::string& why() const { return why_; }
-
+  [[nodiscard]] bool too_large() const { return too_large_; }
 
  private:
   friend class store;
@@ -62,7 +62,9 @@ class upload {
   sys::unique_fd file_;
   bool there_ = false;
   u64 received_ = 0;
+  u64 on_its_way_ = 0;  // to the disk
   u64 size_ = 0;
+  bool too_large_ = false;
   std::unique_ptr<transfer::decoder> decoder_;
   transfer::stream_check check_;
   std::string why_;

@@ -9,6 +9,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -138,10 +139,12 @@ bool may_pass(unsigned status) {
 }
 
 /// Tries again, later and later, while it may be worth it; `forward` says whether there was progress.
+/// The time for that begins when the file has become whole.
 template <class Try>
-void persist(const client_options& o, Try&& attempt) {
+void persist(const client_options& o, Try&& attempt, const growing_file* from = nullptr) {
+  constexpr long shortest_wait = 100;
   i64 first_failure = 0;
-  long wait_ms = 100;
+  long wait_ms = shortest_wait;
   for (u64 last_progress = 0;;) {
     u64 at = last_progress;
     try {
@@ -150,68 +153,131 @@ void persist(const client_options& o, Try&& attempt) {
     } catch (const transfer_error& error) {
       if (!error.may_pass) throw;
       const i64 now = now_ms();
-      if (at > last_progress || first_failure == 0) {
-        first_failure = now;
-        wait_ms = 100;
-      }
+      const bool grows = o.retry_ms != 0 && from != nullptr && !from->now().whole;
+      if (at > last_progress || first_failure == 0) wait_ms = shortest_wait;
+      if (at > last_progress || first_failure == 0 || grows) first_failure = now;
       last_progress = std::max(at, last_progress);
-      if (now + wait_ms - first_failure > o.retry_ms) throw;
-      const timespec pause{wait_ms / 1000, wait_ms % 1000 * 1'000'000};
-      nanosleep(&pause, nullptr);
+      if (grows) {
+        if (from->wait_for_end(wait_ms)) first_failure = 0;
+      } else {
+        if (now + wait_ms - first_failure > o.retry_ms) throw;
+        const timespec pause{wait_ms / 1000, wait_ms % 1000 * 1'000'000};
+        nanosleep(&pause, nullptr);
+      }
       wait_ms = std::min(wait_ms * 2, 5000L);
     }
   }
 }
 
+/// Where to go on with an upload after a cut; nothing when only the answer was lost.
+std::optional<u64> offset_of(const url& to, const std::string& id, u64 size, const client_options& o) {
+  exchange question(to, o);
+  question.send_head("HEAD", to.name, "Upload-Id: " + id + "\r\n");
+  const unsigned status = question.read_head();
+  if (status == 404) return 0;
+  if (status != 200) throw transfer_error(question.reason(), may_pass(status));
+  if (!question.field("Upload-Complete").empty()) return std::nullopt;
+  const u64 offset = parse_number(question.field("Upload-Offset")).value_or(0);
+  return offset <= size ? offset : 0;
+}
+
+/// The body of an upload: in chunks, where its end is not here yet.
+class upload_body {
+ public:
+  upload_body(wire_connection& c, bool chunked) : connection_(c), chunked_(chunked) {}
+
+  void add(bytes piece) {
+    if (chunked_) {
+      char line[32];
+      const int n = std::snprintf(line, sizeof line, "%s%zx\r\n", between_, piece.size());
+      connection_.send_all(bytes_of_text({line, static_cast<std::size_t>(n)}), true);
+      between_ = "\r\n";
+    }
+    connection_.send_all(piece);
+  }
+  void end() {
+    if (chunked_) connection_.send_all(bytes_of_text(between_ + std::string("0\r\n\r\n")));
+  }
+  /// What no server can take for a chunk: it forgets the upload, and need not wait for another try.
+  void spoil() {
+    if (chunked_) connection_.send_all(bytes_of_text(between_ + std::string("torn\r\n")));
+  }
+
+ private:
+  wire_connection& connection_;
+  bool chunked_;
+  const char* between_ = "";
+};
+
+transfer_error torn_error() { return transfer_error("it will never be whole"); }
+
+/// Sends what there is from `at` on, and what comes; false when the server wants no more.
+bool send_body(exchange& e, const growing_file& from, bool chunked, u64 at, u64& reached, const progress& tell) {
+  upload_body body(e.connection(), chunked);
+  std::vector<std::byte> room(piece_size);
+  for (;;) {
+    const auto there = from.beyond(at);
+    if (e.connection().has_answer()) return false;
+    if (there.torn) {
+      body.spoil();
+      (void)e.read_head();
+      throw torn_error();
+    }
+    if (there.size == at) {
+      body.end();
+      return true;
+    }
+    const ssize_t n = pread(from.descriptor(), room.data(), std::min<u64>(room.size(), there.size - at), static_cast<off_t>(at));
+    if (n <= 0) throw transfer_error("cannot read back what is to be sent: " + std::string(n < 0 ? std::strerror(errno) : "it has become shorter"));
+    body.add({room.data(), static_cast<std::size_t>(n)});
+    at += static_cast<u64>(n);
+    reached = std::max(reached, at);
+    if (tell) tell(at, there.whole ? there.size : there.expected);
+  }
+}
+
 }  // namespace
 
-void put(const url& to, int file, u64 size, encoding how, const client_options& o, const progress& tell) {
+void put(const url& to, const growing_file& from, encoding how, const client_options& o, const progress& tell) {
   const std::string id = new_upload_id();
-  std::vector<std::byte> room(piece_size);
   bool first = true;
   persist(o, [&](u64& reached) {
+    // A program that has nothing to send yet needs no server.
+    auto there = from.beyond(0);
+    if (there.torn) throw torn_error();
     u64 offset = 0;
     if (!first) {
-      exchange question(to, o);
-      question.send_head("HEAD", to.name, "Upload-Id: " + id + "\r\n");
-      const unsigned status = question.read_head();
-      if (status == 200) {
-        if (!question.field("Upload-Complete").empty()) return;
-        offset = parse_number(question.field("Upload-Offset")).value_or(0);
-        if (offset > size) offset = 0;
-      } else if (status != 404) {
-        throw transfer_error(question.reason(), may_pass(status));
-      }
+      const auto known = offset_of(to, id, there.size, o);
+      if (!known) return;
+      offset = *known;
     }
     first = false;
     exchange e(to, o);
-    std::string fields = "Upload-Id: " + id + "\r\nUpload-Offset: " + std::to_string(offset) +
-                         "\r\nContent-Length: " + std::to_string(size - offset) + "\r\n";
+    there = from.now();
+    std::string fields = "Upload-Id: " + id + "\r\nUpload-Offset: " + std::to_string(offset) + "\r\n";
+    if (there.whole) fields += "Content-Length: " + std::to_string(there.size - offset) + "\r\n";
+    else fields += "Transfer-Encoding: chunked\r\n";
+    if (!there.whole && there.expected != 0) fields += "Upload-Length: " + std::to_string(there.expected) + "\r\n";
     if (how != encoding::identity) fields += "Content-Encoding: " + std::string(name_of(how)) + "\r\n";
     e.send_head("PUT", to.name, fields);
-    u64 at = offset;
-    while (at < size && !e.connection().has_answer()) {
-      const ssize_t n = pread(file, room.data(), std::min<u64>(room.size(), size - at), static_cast<off_t>(at));
-      if (n <= 0) throw transfer_error("cannot read back what is to be sent: " + std::string(n < 0 ? std::strerror(errno) : "it has become shorter"));
+    bool all = false;
+    try {
+      all = send_body(e, from, !there.whole, offset, reached, tell);
+    } catch (const transfer_error& error) {
+      if (!error.may_pass) throw;
+      // A server that refuses has said why before it cut the connection.
+      unsigned status = 0;
       try {
-        e.connection().send_all({room.data(), static_cast<std::size_t>(n)});
+        status = e.read_head();
       } catch (const transfer_error&) {
-        // A server that refuses has said why before it cut the connection.
-        unsigned status = 0;
-        try {
-          status = e.read_head();
-        } catch (const transfer_error&) {
-        }
-        if (status != 0) throw transfer_error(e.reason(), may_pass(status));
-        throw;
       }
-      at += static_cast<u64>(n);
-      reached = std::max(reached, at);
-      if (tell) tell(at, size);
+      if (status != 0) throw transfer_error(e.reason(), may_pass(status));
+      throw;
     }
     const unsigned status = e.read_head();
     if (status / 100 != 2) throw transfer_error(e.reason(), may_pass(status));
-  });
+    if (!all) throw transfer_error("the server says that it has all of it, and has not");
+  }, &from);
 }
 
 void get(const url& from, const client_options& o, const sink& out, const progress& tell) {

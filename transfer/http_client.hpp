@@ -9,6 +9,7 @@
 #include <string>
 
 #include "codec.hpp"
+#include "growing_file.hpp"
 #include "wire_connection.hpp"
 
 namespace ckpt::transfer {
@@ -20,11 +21,12 @@ struct client_options {
   int retry_ms = 10'000;  // how long it is tried again after the first failure
 };
 
-/// Told how many bytes are there, of how many.
+/// Told how many bytes are there, of how many; 0 while nobody knows.
 using progress = std::function<void(u64, u64)>;
 
-/// The bytes of `file`, which begin at 0 and are `size`. Throws transfer_error.
-void put(const url& to, int file, u64 size, encoding how, const client_options& o, const progress& tell);
+/// The bytes of the file, which may still be growing: it is sent as it grows, and the server keeps it
+/// when it has become whole. The time to try again begins then. Throws transfer_error.
+void put(const url& to, const growing_file& from, encoding how, const client_options& o, const progress& tell);
 
 /// What comes, decoded. Throws transfer_error, also when the sink wants no more.
 void get(const url& from, const client_options& o, const sink& out, const progress& tell);

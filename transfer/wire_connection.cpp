@@ -125,10 +125,10 @@ void wire_connection::begin_tls(const url& to, const trust& t) {
   }
 }
 
-std::size_t wire_connection::send(bytes piece) {
+std::size_t wire_connection::send(bytes piece, bool more) {
   for (;;) {
     if (tls_ == nullptr) {
-      const ssize_t n = ::send(fd_.get(), piece.data(), piece.size(), MSG_NOSIGNAL);
+      const ssize_t n = ::send(fd_.get(), piece.data(), piece.size(), MSG_NOSIGNAL | (more ? MSG_MORE : 0));
       if (n > 0) return static_cast<std::size_t>(n);
       if (errno == EAGAIN) wait(POLLOUT);
       else if (errno != EINTR) throw transfer_error("the connection was cut: " + std::string(std::strerror(errno)), true);
@@ -144,8 +144,8 @@ std::size_t wire_connection::send(bytes piece) {
   }
 }
 
-void wire_connection::send_all(bytes piece) {
-  while (!piece.empty()) piece = piece.subspan(send(piece));
+void wire_connection::send_all(bytes piece, bool more) {
+  while (!piece.empty()) piece = piece.subspan(send(piece, more));
 }
 
 bool wire_connection::has_answer() {

@@ -47,8 +47,9 @@ class wire_connection {
   wire_connection& operator=(const wire_connection&) = delete;
 
   /// At least one byte is taken; how many.
-  std::size_t send(bytes piece);
-  void send_all(bytes piece);
+  std::size_t send(bytes piece, bool more = false);
+  /// `more`: the network may wait a moment for what is sent next.
+  void send_all(bytes piece, bool more = false);
   /// 0 at the end.
   std::size_t receive(mutable_bytes room);
   /// Whether the server has said something already.

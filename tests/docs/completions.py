@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """completions.py --share INSTALLED-SHARE --fill FILL_TEMPLATE --shell bash|zsh|fish: the shell itself
-completes command lines of ckpt, ckpt-restart and readckpt, with what is installed."""
+completes command lines of all that is installed, with what is installed."""
 
 import argparse
 import os
@@ -173,6 +173,14 @@ def check(given, work):
     expect("ckpt-restart --identity ", ["keep", "namespace", "new"])
     expect("readckpt ", ["info", "segments", "fds", "core", "diff", "map", "dump", "a-file.ckpt"])
     expect("readckpt fds a-", ["a-file.ckpt"])
+    # Those of the server by what its programs say of themselves.
+    for program, known in (("ckptsrv", "--token-file"), ("ckpt-transfer", "--fallback")):
+        said = subprocess.run([share.parent / "bin" / program, "--help"], capture_output=True, text=True, check=True).stdout
+        offered = sorted(set(re.findall(r"(?<!\S)--[a-z][a-z-]*", said)))
+        if known not in offered:
+            raise RuntimeError(f"{program} --help: {offered}")
+        expect(f"{program} --", offered)
+    expect("ckpt-transfer ", ["put", "get", "move", "remove"])
     if "--pid" in command:
         expect("ckpt -p ", [me])
     if given.shell == "bash":

@@ -2,7 +2,6 @@
 """ckptsrv as its users and its enemies see it: requests, ranges, going on after a cut, names that want
 out, tokens, limits, and what is on the disk after each way to end."""
 
-import argparse
 import hashlib
 import base64
 import json
@@ -13,12 +12,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from server_process import Failure, Server, head_of_answer  # noqa: E402
+from server_process import Failure, Server, head_of_answer, run_tests, small_disk  # noqa: E402
 
 
 def expect(so, what):
@@ -33,11 +31,12 @@ def same(got, wanted, what):
 
 class Tests:
     def __init__(self, given):
-        self.bin = os.path.abspath(given.bin)
+        self.bin = given.bin
         self.full = given.full
         self.random = random.Random(given.seed)
-        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ckptsrv-"))
+        self.scratch = given.scratch
         self.servers = []
+        self.processes = []
 
     def server(self, *options, **more):
         s = Server(self.bin, self.scratch / f"d{len(self.servers)}", *options, **more)
@@ -247,7 +246,7 @@ class Tests:
                 (b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", (400,)),
                 (b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999999999\r\n\r\n", (413,)),
                 (b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", (400,)),
-                (b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", (0,)),
+                (b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", (400,)),
                 (b"GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nGET /", (400,))]:
             with s.socket() as c:
                 c.sendall(request)
@@ -506,7 +505,7 @@ class Tests:
         with s.socket() as c:
             c.sendall(b"PUT /l HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" +
                       b"10000\r\n" + b"x" * 65536 + b"\r\n" + b"10000\r\n" + b"x" * 65536 + b"\r\n0\r\n\r\n")
-            same(head_of_answer(c)[0], 422, "too large, and nobody knew")
+            same(head_of_answer(c)[0], 413, "too large, and nobody knew")
         with s.socket() as a, s.socket() as b:
             for c in (a, b):
                 c.sendall(b"PUT /l HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx")
@@ -572,16 +571,9 @@ class Tests:
         return 0
 
     def test_disk_full(self):
-        if os.geteuid() != 0:
-            print("  only root can mount a small disk")
-            return
-        disk = self.scratch / "disk"
-        disk.mkdir()
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)],
-                          capture_output=True, check=False).returncode != 0:
-            print("  no tmpfs can be mounted here")
-            return
-        try:
+        with small_disk(self.scratch / "disk", 4) as disk:
+            if disk is None:
+                return
             s = Server(self.bin, disk / "d").start()
             self.servers.append(s)
             old = self.bytes(1_000_000)
@@ -599,10 +591,6 @@ class Tests:
             same(s.litter(), [], "litter")
             same(s.request("PUT", "/small", b"x")[0], 201, "a small one afterwards")
             s.stop()
-        finally:
-            for server in self.servers:
-                server.kill()
-            subprocess.run(["umount", "-l", str(disk)], check=False)
 
     def test_tls(self):
         made = subprocess.run(
@@ -675,38 +663,5 @@ class Tests:
             expect(answer not in (b"\0", b"\1"), "the old protocol is spoken by default")
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--victims")
-    parser.add_argument("--user")
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--only")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    given = parser.parse_args()
-    print(f"seed {given.seed}", flush=True)
-    tests = Tests(given)
-    failed = 0
-    try:
-        kinds = ("test_", "full_") if given.full else ("test_",)
-        for name in [n for n in dir(tests) if n.startswith(kinds)]:
-            if given.only and given.only not in name:
-                continue
-            began = time.monotonic()
-            try:
-                getattr(tests, name)()
-                print(f"ok {name} {time.monotonic() - began:.1f} s", flush=True)
-            except Exception as error:   # one failure does not hide the others
-                failed += 1
-                print(f"FAILED {name} (--seed {given.seed}): {type(error).__name__}: {error}", flush=True)
-            for server in tests.servers:
-                server.kill()
-    finally:
-        for server in tests.servers:
-            server.kill()
-        shutil.rmtree(tests.scratch, ignore_errors=True)
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run_tests(Tests)

@@ -13,7 +13,8 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from server_images import PATIENCE, Program, Tests, expect, run_tests, same  # noqa: E402
+from server_images import PATIENCE, Program, Tests, expect, same  # noqa: E402
+from server_process import run_tests, small_disk  # noqa: E402
 
 PIECE = 65536
 
@@ -73,7 +74,7 @@ class Proxy:
         self.listener.close()
 
 
-class Faults(Tests):
+class Images(Tests):
     def images(self):
         """Two small ones of one program."""
         made = []
@@ -86,6 +87,8 @@ class Faults(Tests):
             made.append(file)
         return made
 
+
+class Faults(Images):
     def put(self, file, port, **more):
         done = subprocess.run([f"{self.bin}/bin/ckpt-transfer", "put", str(file), f"cssrv://127.0.0.1:{port}/x"],
                               capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
@@ -176,32 +179,24 @@ class Faults(Tests):
 
     def test_full_disk_here(self):
         """No room for the copy that is sent."""
-        if os.geteuid() != 0:
-            print("  only root can mount a small disk")
-            return
-        disk = self.scratch / "small"
-        disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], check=True)
-        try:
+        with small_disk(self.scratch / "small", 1) as disk:
+            if disk is None:
+                return
             s = self.server()
             p = Program(self, "-n", f"cssrv://127.0.0.1:{s.port}/x", TMPDIR=str(disk))
             p.ask()
             p.wait_until(lambda: "goes on" in p.said())
             expect("No space left" in p.said() and p.said().count("\n") == 1, p.said())
-            same((s.objects(), s.litter()), ([], []), "what is at the server")
+            p.wait_until(lambda: not s.litter())
+            same(s.objects(), [], "what is at the server")
             p.open_gate()
             same(p.end(), 0, "the program")
             p.is_whole()
-        finally:
-            subprocess.run(["umount", "-l", str(disk)], check=True)
 
     def test_full_disk_there(self):
-        if os.geteuid() != 0:
-            return
-        disk = self.scratch / "there"
-        disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(disk)], check=True)
-        try:
+        with small_disk(self.scratch / "there", 6) as disk:
+            if disk is None:
+                return
             s = self.server()
             s.stop()
             s.command[2] = str(disk / "d")
@@ -218,8 +213,6 @@ class Faults(Tests):
             p.open_gate()
             same(p.end(), 0, "the program")
             s.kill()
-        finally:
-            subprocess.run(["umount", "-l", str(disk)], check=True)
 
     def test_slow_server(self):
         """With -c a program does not stand still for a network that takes nothing."""
@@ -234,12 +227,17 @@ class Faults(Tests):
             same(p.end(), 0, "the program")
             p.is_whole()
             slow.close()
-        p = Program(self, "-c", "-n", "exec:sleep 3600")
-        p.ask()
-        p.wait_until_it_runs()
-        p.wait_until_it_runs()
-        p.open_gate()
-        same(p.end(), 0, "the program beside a slow command")
+        slow = self.scratch / "slow"
+        slow.touch()
+        p = Program(self, "-c", "-n", f"exec:while test -e {slow}; do sleep 0.1; done")
+        try:
+            p.ask()
+            p.wait_until_it_runs()
+            p.wait_until_it_runs()
+            p.open_gate()
+            same(p.end(), 0, "the program beside a slow command")
+        finally:
+            slow.unlink()
         p.is_whole()
 
     def test_large(self):

@@ -3,7 +3,6 @@
 compression, with a server that is not there, with tokens and certificates that are not good, and with
 servers that are killed meanwhile."""
 
-import argparse
 import os
 import pathlib
 import random
@@ -17,7 +16,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from server_process import Failure, Server  # noqa: E402
+from server_process import Failure, Server, run_tests  # noqa: E402
 
 STEPS = 40
 PATIENCE = 120
@@ -124,10 +123,10 @@ class Program:
 
 class Tests:
     def __init__(self, given):
-        self.bin = os.path.abspath(given.bin)
+        self.bin = given.bin
         self.full = given.full
         self.random = random.Random(given.seed)
-        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ckpt-server-"))
+        self.scratch = given.scratch
         self.servers = []
         self.processes = []
 
@@ -212,6 +211,15 @@ class ImageTests(Tests):
         lines = p.numbers()[:STEPS // 2 + 1]
         p.out.write_text("".join(l + "\n" for l in lines))
         p.restart(f"cssrv://127.0.0.1:{s.port}/c", "--files=keep")
+
+    def test_remove_by_hand(self):
+        """0: it was there and is gone; 1: there was none."""
+        s = self.server()
+        s.request("PUT", "/gone", b"x")
+        for status in (0, 1):
+            done = subprocess.run([f"{self.bin}/bin/ckpt-transfer", "remove", f"cssrv://127.0.0.1:{s.port}/gone"],
+                                  capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+            same((done.returncode, done.stdout, done.stderr), (status, b"", b""), "removing it")
 
     def test_exec(self):
         p = Program(self, "-n", "exec:gzip -1 > image.gz")
@@ -410,46 +418,6 @@ class ImageTests(Tests):
         why = p.restart(f"cssrv://127.0.0.1:{s.port}/torn", status=125)
         expect("not a ckpt image" in why, f"a script: {why}")
         expect("evil" not in p.out.read_text(), "a script was run")
-
-
-def run_tests(kind):
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--victims")
-    parser.add_argument("--user")
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--only")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    given = parser.parse_args()
-    print(f"seed {given.seed}", flush=True)
-    tests = kind(given)
-    failed = 0
-    try:
-        for name in [n for n in dir(tests) if n.startswith("test_")]:
-            if given.only and given.only not in name:
-                continue
-            began = time.monotonic()
-            try:
-                getattr(tests, name)()
-                print(f"ok {name} {time.monotonic() - began:.1f} s", flush=True)
-            except Exception as error:   # one failure does not hide the others
-                failed += 1
-                print(f"FAILED {name} (--seed {given.seed}): {type(error).__name__}: {error}", flush=True)
-            for process in tests.processes:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-            for server in tests.servers:
-                server.kill()
-    finally:
-        for process in tests.processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        for server in tests.servers:
-            server.kill()
-        shutil.rmtree(tests.scratch, ignore_errors=True)
-    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

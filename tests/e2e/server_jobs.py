@@ -11,8 +11,8 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from server_images import PATIENCE, PROGRAM, STEPS, Program, Tests, expect, run_tests, same  # noqa: E402
-from server_process import Failure  # noqa: E402
+from server_images import PATIENCE, PROGRAM, STEPS, Program, Tests, expect, same  # noqa: E402
+from server_process import Failure, run_tests  # noqa: E402
 
 # Called with what it is to do and names.
 CALLS = r"""
@@ -326,8 +326,7 @@ class Jobs(Tests):
         source.write_text("#include <ckpt.h>\n#include <stdio.h>\n#include <string.h>\n"
                           "int main(int n, char **v) { char e[999]; int r = ckpt_ckpt(v[1]); ckpt_error(e, sizeof e);"
                           "printf(\"%d %s\\n\", r, e); return n != 2; }\n")
-        include = pathlib.Path(__file__).parents[2] / "include"
-        subprocess.run(["cc", "-I", str(include), "-o", str(program), str(source), *words], check=True)
+        subprocess.run(["cc", "-I", f"{self.bin}/include", "-o", str(program), str(source), *words], check=True)
         return str(program)
 
     def test_found(self):

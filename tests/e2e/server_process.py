@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""A ckptsrv under test: started on a free port, with what it says, and always ended."""
+"""A ckptsrv under test: started on a free port, with what it says, and always ended; and how the tests of it
+are run, as whom."""
 
+import argparse
+import contextlib
 import http.client
 import json
 import os
 import pathlib
+import random
 import select
+import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from harness import USER_ID, world_usable  # noqa: E402
 
 PATIENCE = 60
 
@@ -117,6 +127,22 @@ class Server:
         return sorted(p.name for p in (self.directory / "objects").iterdir())
 
 
+@contextlib.contextmanager
+def small_disk(directory, mib):
+    """A disk of so many MiB at `directory`; None where none can be mounted."""
+    directory.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "none", str(directory)],
+                          capture_output=True, check=False) if os.geteuid() == 0 else None
+    if done is None or done.returncode != 0:
+        print("  no small disk can be mounted here")
+        yield None
+        return
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
 def head_of_answer(connection):
     """Status and head, read from a plain socket."""
     data = b""
@@ -126,3 +152,68 @@ def head_of_answer(connection):
             break
         data += piece
     return (int(data.split(b" ")[1]) if data.startswith(b"HTTP/") else 0), data
+
+
+def become_nobody(given, scratch):
+    """All that follows is an ordinary user's, with an installation that it can reach."""
+    if not world_usable(pathlib.Path(given.bin) / "bin/ckptsrv"):
+        shutil.copytree(given.bin, scratch / "stage", symlinks=True)
+        given.bin = str(scratch / "stage")
+        for path in [scratch / "stage", *(scratch / "stage").rglob("*")]:
+            os.chown(path, USER_ID, USER_ID, follow_symlinks=False)
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
+    os.chown(scratch, USER_ID, USER_ID)
+    os.chdir(scratch)
+    os.environ["HOME"] = str(scratch)
+    os.setgroups([])
+    os.setresgid(USER_ID, USER_ID, USER_ID)
+    os.setresuid(USER_ID, USER_ID, USER_ID)
+
+
+def run_tests(kind):
+    """Those of a class, which has `servers` and `processes`, each with its time; with --sample some of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--victims")
+    parser.add_argument("--user", choices=("root", "nobody"))
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only")
+    parser.add_argument("--sample", type=int, help="how many, chosen by the seed")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    given.bin = os.path.abspath(given.bin)
+    given.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ckpt-server-"))
+    if given.user == "nobody" and os.geteuid() == 0:
+        become_nobody(given, given.scratch)
+    tests = kind(given)
+    kinds = ("test_", "full_") if given.full else ("test_",)
+    names = [n for n in dir(tests) if n.startswith(kinds) and (given.only or "") in n]
+    if given.sample:
+        names = random.Random(given.seed).sample(names, min(given.sample, len(names)))
+    failed = 0
+
+    def end_all():
+        for process in tests.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for server in tests.servers:
+            server.kill()
+
+    try:
+        for name in names:
+            began = time.monotonic()
+            try:
+                getattr(tests, name)()
+                print(f"ok {name} {time.monotonic() - began:.1f} s", flush=True)
+            except Exception as error:   # one failure does not hide the others
+                failed += 1
+                print(f"FAILED {name} (--seed {given.seed}): {type(error).__name__}: {error}", flush=True)
+            end_all()
+    finally:
+        end_all()
+        shutil.rmtree(given.scratch, ignore_errors=True)
+    sys.exit(1 if failed else 0)
