@@ -153,8 +153,10 @@ int serve(int argc, char** argv) {
                                                     : "cannot reach ") + shown(name) + ": ") + error.what();
     const bool absent = dynamic_cast<const absent_error*>(&error) != nullptr;
     const bool damaged = dynamic_cast<const damaged_error*>(&error) != nullptr;
-    if (s.status_fd >= 0 && !(s.later && all_received)) tell_agent(s.status_fd, absent ? 'N' : damaged ? 'B' : 'F', line);
-    else say(line);
+    const bool agent_tells = s.status_fd >= 0 && !(s.later && all_received);
+    const bool heard = agent_tells && tell_agent(s.status_fd, absent ? 'N' : damaged ? 'B' : 'F', line);
+    // The copy of a program that goes on may have been killed: then nobody else says it.
+    if (!agent_tells || (s.later && !heard)) say(line);
     return own_failure;
   }
 }

@@ -18,10 +18,10 @@ void say(const std::string& line) {
   (void)!write(2, whole.data(), whole.size());
 }
 
-void tell_agent(int status_fd, char letter, const std::string& text) {
-  if (status_fd < 0) return;
+bool tell_agent(int status_fd, char letter, const std::string& text) {
+  if (status_fd < 0) return false;
   const std::string whole = letter + text;
-  (void)!write(status_fd, whole.data(), whole.size());
+  return write(status_fd, whole.data(), whole.size()) == static_cast<ssize_t>(whole.size());
 }
 
 }  // namespace ckpt::transfer

@@ -15,7 +15,7 @@ namespace ckpt::transfer {
 void say(const std::string& line);
 
 /// Tells the agent at `status_fd`, where there is one: one letter, R when all has been received, then D
-/// or F and why.
-void tell_agent(int status_fd, char letter, const std::string& text = {});
+/// or F and why. False when nobody is there to hear it.
+bool tell_agent(int status_fd, char letter, const std::string& text = {});
 
 }  // namespace ckpt::transfer

@@ -225,6 +225,33 @@ fcntl.flock(open("flock", "w"), fcntl.LOCK_EX | fcntl.LOCK_NB)
     carried.end()
 
 
+def copy_killed(setup):
+    """The copy dies while it is written out: one line says so, and nothing arrives. The real ckpt-transfer,
+    begun late."""
+    session = harness.Session(setup)
+    late = session.cwd / "late"
+    late.write_text(f"#!/bin/sh\ntouch begun\nwhile [ ! -e gate ]; do sleep 0.01; done\n"
+                    f'exec {setup.prefix}/bin/ckpt-transfer "$@"\n')
+    late.chmod(0o755)
+    argv = session.script("block = os.urandom(8 << 20)\nready()\nwait()\nprint('ok')\n")
+    process = setup.start([setup.ckpt, "-n", "exec:cat > part && mv part image.ckpt", "-c", *argv], session.cwd,
+                          env={"CKPT_TRANSFER": str(late)})
+    session.process = process
+    process.wait_output(b"ready\n")
+    process.signal(harness.TRIGGER)
+    found = []
+    process.wait_until(lambda: found or found.extend(
+        pid for pid in setup.strays() if harness.read_proc(pid, "comm") == "ckpt-snapshot\n"), "the copy")
+    os.kill(found[0], signal.SIGKILL)
+    process.wait_until(lambda: not os.path.exists(f"/proc/{found[0]}"), "the end of the copy")
+    (session.cwd / "gate").touch()
+    session.stop()
+    status, out, err = process.wait(), process.out.all(), process.stderr()
+    if (status, out) != (0, b"ready\nok\n") or session.image.exists() or err.count("\n") != 1 or \
+            "ckpt: cannot send the image to exec:cat > part && mv part image.ckpt: what comes is no whole image" not in err:
+        raise harness.Failure(f"status {status}, {out!r}, {err!r}")
+
+
 def one_at_a_time(setup):
     """The next image waits for the one that is under way: a period's is left out, with a line."""
     carried = Carried(setup, EVERYWHERE.replace("{more}", ""))
@@ -266,6 +293,7 @@ def body(setup):
         ("one moment, with memory that no fork has", lambda: one_moment(setup, LEFT_OUT, False)),
         ("one moment, with a file that is mapped and written", lambda: one_moment(setup, WRITTEN, False)),
         ("the program is killed", lambda: killed(setup)),
+        ("the copy is killed", lambda: copy_killed(setup)),
         ("unseen", lambda: unseen(setup)),
         ("one at a time", lambda: one_at_a_time(setup)),
         ("under limits", lambda: under_limits(setup)),
