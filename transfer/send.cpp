@@ -96,7 +96,8 @@ void send_image(const url& to, const std::string& shown_to, const std::string& f
       std::make_shared<growing_file>(is_file ? sys::unique_fd(fcntl(from, F_DUPFD_CLOEXEC, 3)) : open_spool(false));
   // A command takes an end for the end: it gets nothing before all is known to be whole.
   std::optional<sender> on_its_way;
-  if (!to_command) on_its_way.emplace(to, spool, s.compress.how, s.client, s.quiet);
+  // A bar is for whoever waits; a program that goes on has the terminal for itself.
+  if (!to_command) on_its_way.emplace(to, spool, s.compress.how, s.client, s.quiet || s.later);
   // Fewer turns of whoever writes and us; where that is not allowed, it is as it was.
   if (!is_file) (void)fcntl(from, F_SETPIPE_SZ, pipe_size);
   stream_check check;

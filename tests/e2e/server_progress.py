@@ -61,11 +61,11 @@ class Progress(Images):
         s = self.server()
         data = self.images()[0].read_bytes()
         log = self.scratch / "log"
-        bar, torn, quiet = (Terminal(self, s.port, *options) for options in ((), (), ("--quiet",)))
+        bar, torn, quiet, later = (Terminal(self, s.port, *options) for options in ((), (), ("--quiet",), ("--later",)))
         logged = subprocess.Popen([f"{self.bin}/bin/ckpt-transfer", "put", "-", f"cssrv://127.0.0.1:{s.port}/l"],
                                   stdin=subprocess.PIPE, stdout=log.open("w"), stderr=subprocess.STDOUT)
         self.processes.append(logged)
-        everybody = [bar.process, torn.process, quiet.process, logged]
+        everybody = [bar.process, torn.process, quiet.process, later.process, logged]
         at, step = len(data) // 2, 512
         pieces = [data[:at]]
         end = time.monotonic() + PATIENCE
@@ -81,15 +81,15 @@ class Progress(Images):
             bar.look()
             torn.look()
         rest = data[at - step:]
-        for process in (bar.process, quiet.process, logged):
+        for process in (bar.process, quiet.process, later.process, logged):
             process.stdin.write(rest)
         logged.stdin.close()
-        same((bar.end(), quiet.end(), logged.wait(PATIENCE)), (0, 0, 0), "the ends")
+        same((bar.end(), quiet.end(), later.end(), logged.wait(PATIENCE)), (0, 0, 0, 0), "the ends")
         lines = bar.seen.removesuffix(CLEAR)
         whole = len(data) >> 20
         expect(bar.seen.endswith(CLEAR) and "\n" not in bar.seen and
                re.fullmatch(rf"(\rckpt: \d+ of {whole} MiB, \d+ %, \d+ MiB/s\x1b\[K)+", lines), f"the bar: {bar.seen!r}")
-        same((quiet.seen, log.read_text()), ("", ""), "where no bar is wanted")
+        same((quiet.seen, later.seen, log.read_text()), ("", "", ""), "where no bar is wanted, or nobody waits")
         same(torn.end(), 125, "one that is torn")
         before, line = torn.seen.rsplit(CLEAR, 1)
         expect("\n" not in before and re.fullmatch(r"ckpt: cannot send the image to [^\n]*cut off[^\n]*\r\n", line),
