@@ -37,14 +37,21 @@ class Carried(victim.Driver):
                 return True
         return False
 
+    def wait(self, process, condition, what):
+        try:
+            process.wait_until(condition, what)
+        except harness.Failure as failure:
+            others = [pid for pid in self.setup.strays() if pid != process.pid]
+            raise harness.Failure("\n".join([str(failure), *map(harness.describe, others)])) from None
+
     def rounds(self, number):
         process = self.begin()
         for _ in range(number):
             self.moment()
             before = harness.identity(self.image) if self.image.exists() else None
             process.signal(harness.TRIGGER)
-            process.wait_until(lambda: self.image.exists() and harness.identity(self.image) != before, "an image")
-            process.wait_until(lambda: not self.under_way(), "the end of ckpt-transfer")
+            self.wait(process, lambda: self.image.exists() and harness.identity(self.image) != before, "an image")
+            self.wait(process, lambda: not self.under_way(), "the end of ckpt-transfer")
             harness.check_image(self.setup, self.image)
         self.moment()
         self.output = b""
