@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -50,17 +51,17 @@ class Tests:
         """The image of a real program."""
         path = self.scratch / "an.image"
         if not path.exists():
+            ready = self.scratch / "ready"
             program = subprocess.Popen(
-                [f"{self.bin}/bin/ckpt", "-n", str(path), "-a", "0", "sleep", "1000"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=True)
-            for _ in range(600):
-                made = subprocess.run([f"{self.bin}/bin/ckpt", "-p", str(program.pid), "--now"],
-                                      capture_output=True, check=False)
-                if made.returncode == 0:
-                    break
-                time.sleep(0.05)
-            program.wait(60)
-            expect(path.exists(), f"no image to test with: {made.stderr.decode()}")
+                [f"{self.bin}/bin/ckpt", "-n", str(path), sys.executable, "-c",
+                 "import sys, time\nopen(sys.argv[1], 'w').close()\ntime.sleep(1000)", str(ready)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self.processes.append(program)
+            # Asked before it is python3, it would be another program that is checkpointed.
+            expect(self.wait_until(ready.exists), "no program to make an image of")
+            program.send_signal(signal.SIGTSTP)
+            said = program.communicate(timeout=60)[1].decode()
+            expect(path.exists(), f"no image to test with: {said}")
         return path.read_bytes()
 
     # --- what it is for ----------------------------------------------------------------------
