@@ -263,6 +263,44 @@ class Tests:
                    f"two requests at once: {data}")
         same(s.litter(), [], "litter")
 
+    def test_chunks(self):
+        """What RFC 9112 has, and nothing else: where two read a body differently, a request hides in it."""
+        s = self.server()
+        head = b"PUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        follows = b"GET /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+        def answers(request, pause=False):
+            with s.socket() as c:
+                for part in ([request[i:i + 1] for i in range(len(request))] if pause else [request]):
+                    try:
+                        c.sendall(part)
+                    except OSError:
+                        break
+                data = b""
+                try:
+                    while piece := c.recv(65536):
+                        data += piece
+                except OSError:
+                    pass
+                return data
+
+        for body in (b"3\r\nabc\r\n0\r\n\r\n", b"003;name=\"v\"\r\nabc\r\n0;x\r\n\r\n", b"1\r\na\r\n2 \r\nbc\r\n0\r\nA: b\r\nC:\r\n\r\n"):
+            for pause in (False, True):
+                data = answers(head + body + follows, pause)
+                expect(data.count(b"HTTP/1.1 20") == 2 and data.endswith(b"\r\n\r\nabc"), f"{body}: {data}")
+        s.request("DELETE", "/c")
+        for body in (b"3\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n", b"3\r\nabc\n0\r\n\r\n", b"3\r\nabc\r\n0\r\n\n", b"-3\r\nabc\r\n",
+                     b"0x3\r\nabc\r\n0\r\n\r\n", b"\r\n", b"10000000000000000\r\n", b"3;" + b"x" * 5000 + b"\r\nabc\r\n",
+                     b"3;\x00\r\nabc\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\n" + b"A: b\r\n" * 5000 + b"\r\n", b"3\r\nabc\r\n0\r\n folded: x\r\n\r\n"):
+            data = answers(head + body + follows)
+            expect(data.startswith(b"HTTP/1.1 400") and data.count(b"\r\nDate: ") == 1, f"{body[:40]}: {data}")
+        both = head.replace(b"Transfer", b"Content-Length: 3\r\nTransfer")
+        other = head.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n")
+        for request in (both, other):
+            data = answers(request + b"3\r\nabc\r\n0\r\n\r\n" + follows)
+            expect(data.startswith((b"HTTP/1.1 400", b"HTTP/1.1 411", b"HTTP/1.1 501")) and data.count(b"\r\nDate: ") == 1, f"{request}: {data}")
+        same((s.request("GET", "/c")[0], s.litter(), s.objects()), (404, [], []), "what is kept of all that")
+
     def test_tokens(self):
         file = self.scratch / "tokens"
         file.write_text("# who\nwriter-1234\nreader-1234 read\n")
