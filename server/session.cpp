@@ -109,6 +109,9 @@ void session::serve() {
                           : "this token may only read",
                   has_body());
   }
+  // RFC 9112, 6.1: whose end nobody knows is not read on behind.
+  if (request.find(http::field::transfer_encoding) != request.end() && !beast::iequals(request[http::field::transfer_encoding], "chunked"))
+    return answer(http::status::not_implemented, "the only Transfer-Encoding that this server knows is chunked", true);
   std::string why;
   const auto target = parse_target(view(request.target()), why);
   if (!target) {

@@ -296,7 +296,9 @@ class Tests:
             expect(data.startswith(b"HTTP/1.1 400") and data.count(b"\r\nDate: ") == 1, f"{body[:40]}: {data}")
         both = head.replace(b"Transfer", b"Content-Length: 3\r\nTransfer")
         other = head.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n")
-        for request in (both, other):
+        twice = head.replace(b"chunked", b"chunked, chunked")
+        unknown = head.replace(b"chunked", b"gzip, identity")
+        for request in (both, other, twice, unknown):
             data = answers(request + b"3\r\nabc\r\n0\r\n\r\n" + follows)
             expect(data.startswith((b"HTTP/1.1 400", b"HTTP/1.1 411", b"HTTP/1.1 501")) and data.count(b"\r\nDate: ") == 1, f"{request}: {data}")
         same((s.request("GET", "/c")[0], s.litter(), s.objects()), (404, [], []), "what is kept of all that")
