@@ -116,7 +116,7 @@ BUGS = {
         (CORE + "image/window.hpp", "const range r{at, at + page_up(size)};", "const range r{at, at + size};"),
     ],
 }
-RUNS = {"maps": 200_000, "proc": 300_000, "vdso": 300_000, "request": 300_000, "image": 100_000}
+RUNS = {"maps": 200_000, "proc": 500_000, "vdso": 300_000, "request": 300_000, "image": 100_000}
 WITHOUT = {"maps": 20_000, "proc": 20_000, "vdso": 20_000, "request": 20_000, "image": 5_000}
 LONGEST = {"image": 131072}
 SEEDS = (1, 2, 3)
@@ -134,7 +134,8 @@ class Copy:
         self.parts = {}
 
     def compile(self, file, *more):
-        subprocess.run([self.compiler, *FLAGS, "-I", self.directory / "include", file, *more], check=True)
+        subprocess.run([self.compiler, *FLAGS, "-I", self.directory / "include", "-I", self.directory / "tests",
+                        file, *more], check=True)
 
     def build(self, target):
         """What stands beside the target, its mutator say, is compiled once and without a bug."""
@@ -152,7 +153,7 @@ class Copy:
         shutil.rmtree(found, ignore_errors=True)
         found.mkdir()
         command = [self.directory / "program", f"-runs={runs}", f"-seed={seed}", "-use_value_profile=1",
-                   f"-max_len={LONGEST.get(target, 8192)}", "-timeout=60", f"-artifact_prefix={found}/"]
+                   "-entropic=0", f"-max_len={LONGEST.get(target, 8192)}", "-timeout=60", f"-artifact_prefix={found}/"]
         words = self.source / f"fuzz/{target}.dict"
         if words.exists():
             command.append(f"-dict={words}")

@@ -5,10 +5,12 @@
 // million runs to write -1 where the kernel writes 5.
 #pragma once
 
+#include <cctype>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,22 +21,37 @@ namespace ckpt::fuzz {
 
 class text_mutator {
  public:
-  /// The first `prefix` bytes are no text: they say how it is read.
-  text_mutator(unsigned seed, std::size_t prefix) : random_(seed), prefix_(prefix) {}
+  /// The first `prefix` bytes are no text: they say how it is read. Among thousands of inputs that have been
+  /// learnt most are refused; `whole` are some that are not, prefix included, to begin anew with.
+  text_mutator(unsigned seed, std::size_t prefix, std::span<const std::string_view> whole = {})
+      : random_(seed), prefix_(prefix), whole_(whole) {}
 
   std::size_t mutate(std::uint8_t* data, std::size_t size, std::size_t max) {
+    if (!whole_.empty() && below(6) == 0) {
+      const std::string_view chosen = whole_[below(whole_.size())];
+      if (chosen.size() > max) return size;
+      std::memcpy(data, chosen.data(), chosen.size());
+      text_.assign(chosen.substr(prefix_));
+      change_number(numbers());
+      if (below(2) == 0) change();
+      return put_back(data, max);
+    }
     if (size <= prefix_ || below(3) == 0) return LLVMFuzzerMutate(data, size, max);
     text_.assign(reinterpret_cast<const char*>(data) + prefix_, size - prefix_);
     for (unsigned changes = 1 + below(3); changes > 0; --changes) change();
-    if (text_.size() > max - prefix_) text_.resize(max - prefix_);
-    std::memcpy(data + prefix_, text_.data(), text_.size());
-    return prefix_ + text_.size();
+    return put_back(data, max);
   }
 
  private:
   struct piece {
     std::size_t begin, end;
   };
+
+  std::size_t put_back(std::uint8_t* data, std::size_t max) {
+    if (text_.size() > max - prefix_) text_.resize(max - prefix_);
+    std::memcpy(data + prefix_, text_.data(), text_.size());
+    return prefix_ + text_.size();
+  }
 
   unsigned below(std::size_t n) { return n == 0 ? 0 : static_cast<unsigned>(random_() % n); }
   template <class List>
@@ -65,13 +82,23 @@ class text_mutator {
     }
     return found;
   }
-  static bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
+  /// Decimal or hexadecimal; the letters of a word are none.
+  [[nodiscard]] std::vector<piece> numbers() const {
+    std::vector<piece> found;
+    for (const piece p : runs([](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; })) {
+      const std::string text = at(p);
+      if (text.find_first_not_of("0123456789abcdef") == std::string::npos &&
+          text.find_first_of("0123456789") != std::string::npos)
+        found.push_back(p);
+    }
+    return found;
+  }
 
   void change() {
     switch (below(8)) {
       case 0:
       case 1:
-      case 2: return change_number(runs(is_hex));
+      case 2: return change_number(numbers());
       case 3: return exchange(runs([](char c) { return c > ' '; }));
       case 4: return exchange(runs([](char c) { return c != '\n'; }));
       case 5: return change_lines(lines());
@@ -80,20 +107,21 @@ class text_mutator {
     }
   }
 
-  void change_number(const std::vector<piece>& numbers) {
+  void change_number(const std::vector<piece>& found) {
     static constexpr std::string_view edges[] = {
         "", "0", "1", "2", "3", "00", "7", "8", "9", "64", "65", "255", "256", "1000", "999999999", "1000000000",
         "2147483647", "2147483648", "4294967295", "4294967296", "9223372036", "9223372037",
         "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616",
         "ff", "7fffffff", "ffffffff", "100000000", "7ffffffff000", "ffffffffffffffff", "10000000000000000"};
-    if (numbers.empty()) return;
-    const piece chosen = any(numbers);
+    if (found.empty()) return;
+    const piece chosen = any(found);
     std::string number = at(chosen);
-    switch (below(6)) {
-      case 0: number = at(any(numbers)); break;
-      case 1: number.insert(0, 1, '-'); break;
-      case 2: number.back() = static_cast<char>(number.back() + (below(2) == 0 ? 1 : -1)); break;
-      case 3: number += "0123456789abcdef"[below(16)]; break;
+    switch (below(7)) {
+      case 0: number = at(any(found)); break;
+      case 1:
+      case 2: number.insert(0, 1, '-'); break;
+      case 3: number.back() = static_cast<char>(number.back() + (below(2) == 0 ? 1 : -1)); break;
+      case 4: number += "0123456789abcdef"[below(16)]; break;
       default: number = any(edges); break;
     }
     put(chosen, number);
@@ -129,6 +157,7 @@ class text_mutator {
 
   std::minstd_rand random_;
   std::size_t prefix_;
+  std::span<const std::string_view> whole_;
   std::string text_;
 };
 
