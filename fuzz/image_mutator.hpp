@@ -69,9 +69,39 @@ class image_mutator {
   }
 
  private:
-  static std::optional<image_parts> whole() {
-    static const auto parts = image_parts::of(test::image_builder::typical().build());
-    return parts;
+  std::optional<image_parts> whole() {
+    static const auto typical = image_parts::of(test::image_builder::typical().build());
+    static const auto rare = image_parts::of(rare_state().build());
+    return below(2) == 0 ? typical : rare;
+  }
+  /// What a typical program has not: memory behind the end of a file, messages in a pipe, both ends of a pair.
+  static test::image_builder rare_state() {
+    using build = test::image_builder;
+    build b;
+    b.segment(build::code, 2, state::segment_kind::private_file, 5, "/usr/bin/victim");
+    b.segment(0x600000, 4, state::segment_kind::private_file, 3, "/usr/lib/short");
+    b.segment(build::stack, 4, state::segment_kind::stack, 3, "[stack]");
+    b.page(build::code, 'c').page(0x600000, 'd').page(0x601000, 'e').page(build::stack + 3 * page_size, 's');
+    state::trap_range beyond{};
+    beyond.address = 0x602000u;
+    beyond.length = 2 * page_size;
+    beyond.kind = state::trap_kind::beyond_end;
+    b.record(beyond);
+    state::pipe_content packets{};
+    packets.packets = 1u;
+    b.record(packets, std::string("\3\0\0\0one\0\0\0\0", 11));
+    state::socket_end end{};
+    end.type = 1u;
+    for (const u32 n : {0u, 1u}) {
+      b.open_file(state::file_kind::socket, 2, 0, "socket:[78]").descriptor(static_cast<i32>(n), n);
+      if (n == 0) continue;
+      end.peer = 1u;
+      b.record(end, std::string("\1\0\0\0x", 5));
+      end.open_file = 1u;
+      end.peer = 0u;
+      b.record(end);
+    }
+    return b;
   }
 
   u32 below(u32 n) { return static_cast<u32>(random_() % n); }
@@ -83,7 +113,9 @@ class image_mutator {
     parts_ = &parts;
     auto& records = parts.records;
     if (records.empty()) return change_fields(parts.header);
-    auto& any = records[static_cast<std::size_t>(position(records.size()))];
+    // By their kind, as often as not: most records are segments and descriptors.
+    const auto type = records[static_cast<std::size_t>(position(records.size()))].head.type;
+    auto& any = below(2) == 0 ? one_of(kinds()[below(static_cast<u32>(kinds().size()))]) : one_of(type);
     switch (below(16)) {
       case 0: return change_fields(parts.header);
       case 1: return change_envelope(any);
@@ -124,7 +156,10 @@ class image_mutator {
     if constexpr (requires { field.get(); }) {
       using value = typename Field::value_type;
       if constexpr (std::is_enum_v<value>) {
-        field = static_cast<value>(below(4) == 0 ? number() : below(40));
+        // One with a name, mostly.
+        u64 to = below(4) == 0 ? number() : below(40);
+        for (int tries = 0; tries < 8 && !legal(static_cast<value>(to)); ++tries) to = below(10);
+        field = static_cast<value>(to);
       } else {
         field = static_cast<value>(changed(static_cast<u64>(field.get()), name, beside));
       }
@@ -147,6 +182,7 @@ class image_mutator {
       case 2: return value + page_size;
       case 3: return value - page_size;
       case 4: return value ^ u64{1} << below(64);
+      case 8: return value + (u64{1} << (60 + below(4)));  // a product with it wraps, and is the same
       case 5: return some_other(name);
       case 6: return some_other({});
       case 7: {
@@ -217,6 +253,17 @@ class image_mutator {
     std::memcpy(static_cast<void*>(&s), body.data() + at, n);
     change_fields(s);
     std::memcpy(body.data() + at, &s, n);
+  }
+
+  record_part& one_of(format::record_type type) {
+    const auto found = parts_->of_type(type);
+    return parts_->records[found[static_cast<std::size_t>(position(found.size()))]];
+  }
+  [[nodiscard]] std::vector<format::record_type> kinds() const {
+    std::vector<format::record_type> found;
+    for (const auto& record : parts_->records)
+      if (std::find(found.begin(), found.end(), record.head.type) == found.end()) found.push_back(record.head.type);
+    return found;
   }
 
   void change_one_of(format::record_type type) {

@@ -37,8 +37,8 @@ BUGS = {
         (CORE + "maps/name.hpp", "from += newline.size();", "from += newline.size() - 1;"),
     ],
     "proc": [
-        (STAT, "text.rfind(')')", "text.find(')')"),
         (FDINFO, "|| t.descriptor < 0) return", ") return"),
+        (STAT, "text.rfind(')')", "text.find(')')"),
         (FDINFO, "__builtin_mul_overflow(seconds, i64{1'000'000'000}, &ns) ||",
          "(ns = seconds * 1'000'000'000) < 0 ||"),
         (FDINFO, "if (!line.ok()) return line.error();\n    cursor at(*line);\n    if (!at.accept(\"lock:\"))",
