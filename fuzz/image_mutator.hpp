@@ -71,10 +71,19 @@ class image_mutator {
  private:
   std::optional<image_parts> whole() {
     static const auto typical = image_parts::of(test::image_builder::typical().build());
-    static const auto rare = image_parts::of(rare_state().build());
+    static const auto rare = with_table_last(image_parts::of(rare_state().build()));
     return below(2) == 0 ? typical : rare;
   }
-  /// What a typical program has not: memory behind the end of a file, messages in a pipe, both ends of a pair.
+  /// Behind it is nothing: a look too far is seen.
+  static std::optional<image_parts> with_table_last(std::optional<image_parts> parts) {
+    if (parts)
+      std::stable_partition(parts->records.begin(), parts->records.end(), [](const record_part& record) {
+        return record.head.type != format::record_type::extents;
+      });
+    return parts;
+  }
+  /// What a typical program has not: a guard beside the agent, memory behind the end of a file, messages in a
+  /// pipe, both ends of a pair.
   static test::image_builder rare_state() {
     using build = test::image_builder;
     build b;
@@ -82,6 +91,11 @@ class image_mutator {
     b.segment(0x600000, 4, state::segment_kind::private_file, 3, "/usr/lib/short");
     b.segment(build::stack, 4, state::segment_kind::stack, 3, "[stack]");
     b.page(build::code, 'c').page(0x600000, 'd').page(0x601000, 'e').page(build::stack + 3 * page_size, 's');
+    state::trap_range guard{};
+    guard.address = build::code + page_size;
+    guard.length = page_size;
+    guard.kind = state::trap_kind::guard;
+    b.record(guard);
     state::trap_range beyond{};
     beyond.address = 0x602000u;
     beyond.length = 2 * page_size;
@@ -142,12 +156,30 @@ class image_mutator {
   template <class Record>
   void change_fields(Record& record) {
     u32 chosen = below(static_cast<u32>(wire::field_count<Record>()));
+    if (below(4) == 0) return move_border(record, chosen);
     std::vector<u64> beside;
     wire::for_each_field(record, [&]<class Field>(std::string_view, Field& field) {
       if constexpr (requires { field.get(); }) beside.push_back(static_cast<u64>(field.get()));
     });
     wire::for_each_field(record, [&]<class Field>(std::string_view name, Field& field) {
       if (chosen-- == 0) change_field(field, name, beside);
+    });
+  }
+
+  /// One number gets what the next one loses: an address and a length that end where they did.
+  template <class Record>
+  void move_border(Record& record, u32 chosen) {
+    const u64 by = below(2) == 0 ? 1 + below(16) : page_size;
+    u32 at = 0;
+    wire::for_each_field(record, [&]<class Field>(std::string_view, Field& field) {
+      if constexpr (requires { field.get(); }) {
+        using value = typename Field::value_type;
+        if constexpr (!std::is_enum_v<value>) {
+          if (at == chosen) field = static_cast<value>(static_cast<u64>(field.get()) + by);
+          if (at == chosen + 1) field = static_cast<value>(static_cast<u64>(field.get()) - by);
+        }
+      }
+      ++at;
     });
   }
 
