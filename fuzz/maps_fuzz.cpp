@@ -74,7 +74,9 @@ struct transcript {
     require(name.find('\n') == std::string::npos);
     const bool brackets = !name.empty() && name[0] == '[';
     require((maps::special_of(name) != maps::special::none) == brackets);
-    require(!brackets || maps::backing_of(name) != maps::backing::file);
+    const auto behind = maps::backing_of(name);
+    require((!brackets && !name.empty()) || behind == maps::backing::memory ||
+            behind == maps::backing::shared_anonymous);
     const std::string mark = " (deleted)";
     const auto shorter = maps::without_deleted(name);
     require(name == std::string(shorter) + (maps::is_deleted(name) ? mark : ""));
