@@ -32,7 +32,8 @@ def measured(compiler, target, directory, with_learnt):
     """The program and its profile."""
     program, raw, profile = (directory / f"{target}{end}" for end in ("", ".profraw", ".profdata"))
     parts = sorted((SOURCE / "fuzz").glob(f"{target}_*.cpp"))
-    subprocess.run([compiler, *FLAGS, "-I", SOURCE / "include", "-I", SOURCE / "tests", *parts, "-o", program], check=True)
+    include = ["-I", SOURCE / "include", "-I", SOURCE / "tests"]
+    subprocess.run([compiler, *FLAGS, *include, *parts, "-o", program], check=True)
     seeds = [SOURCE / f"fuzz/corpus/{target}{kind}" for kind in ("", "_refused", "_learnt")]
     if with_learnt:
         seeds.append(SOURCE / "build/fuzz/learnt" / target)
