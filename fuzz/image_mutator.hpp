@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "image_parts.hpp"
+#include "support/image_builder.hpp"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max);
 
@@ -36,11 +37,13 @@ class image_mutator {
  public:
   explicit image_mutator(unsigned seed) : random_(seed) {}
 
-  /// The new size of the image at the beginning of `room`.
+  /// The new size of the image at the beginning of `room`. Among thousands of inputs that have been learnt most
+  /// are refused: now and then it begins anew with one that is whole, so that what it breaks is all there is.
   std::size_t mutate(std::span<std::byte> room, std::size_t size) {
-    auto parts = image_parts::of(room.first(size));
+    const bool anew = below(3) == 0;
+    auto parts = anew ? whole() : image_parts::of(room.first(size));
     if (!parts || below(24) == 0) return change_bytes(room, size);
-    for (u32 changes = 1 + below(4); changes > 0; --changes) change(*parts);
+    for (u32 changes = 1 + below(anew ? 2 : 4); changes > 0; --changes) change(*parts);
     settle(*parts);
     const std::size_t put = parts->put(room);
     if (put == 0) return change_bytes(room, size);
@@ -66,7 +69,55 @@ class image_mutator {
   }
 
  private:
-  u64 random() { return u64{random_()} << 32 | random_(); }
+  std::optional<image_parts> whole() {
+    static const auto typical = image_parts::of(test::image_builder::typical().build());
+    static const auto rare = with_table_last(image_parts::of(rare_state().build()));
+    return below(2) == 0 ? typical : rare;
+  }
+  /// Behind it is nothing: a look too far is seen.
+  static std::optional<image_parts> with_table_last(std::optional<image_parts> parts) {
+    if (parts)
+      std::stable_partition(parts->records.begin(), parts->records.end(), [](const record_part& record) {
+        return record.head.type != format::record_type::extents;
+      });
+    return parts;
+  }
+  /// What a typical program has not: a guard beside the agent, memory behind the end of a file, messages in a
+  /// pipe, both ends of a pair.
+  static test::image_builder rare_state() {
+    using build = test::image_builder;
+    build b;
+    b.segment(build::code, 2, state::segment_kind::private_file, 5, "/usr/bin/victim");
+    b.segment(0x600000, 4, state::segment_kind::private_file, 3, "/usr/lib/short");
+    b.segment(build::stack, 4, state::segment_kind::stack, 3, "[stack]");
+    b.page(build::code, 'c').page(0x600000, 'd').page(0x601000, 'e').page(build::stack + 3 * page_size, 's');
+    state::trap_range guard{};
+    guard.address = build::code + page_size;
+    guard.length = page_size;
+    guard.kind = state::trap_kind::guard;
+    b.record(guard);
+    state::trap_range beyond{};
+    beyond.address = 0x602000u;
+    beyond.length = 2 * page_size;
+    beyond.kind = state::trap_kind::beyond_end;
+    b.record(beyond);
+    state::pipe_content packets{};
+    packets.packets = 1u;
+    b.record(packets, std::string("\3\0\0\0one\0\0\0\0", 11));
+    state::socket_end end{};
+    end.type = 1u;
+    for (const u32 n : {0u, 1u}) {
+      b.open_file(state::file_kind::socket, 2, 0, "socket:[78]").descriptor(static_cast<i32>(n), n);
+      if (n == 0) continue;
+      end.peer = 1u;
+      b.record(end, std::string("\1\0\0\0x", 5));
+      end.open_file = 1u;
+      end.peer = 0u;
+      b.record(end);
+    }
+    return b;
+  }
+
   u32 below(u32 n) { return static_cast<u32>(random_() % n); }
   std::ptrdiff_t position(std::size_t n) {
     return n == 0 ? 0 : static_cast<std::ptrdiff_t>(random_() % n);
@@ -76,7 +127,9 @@ class image_mutator {
     parts_ = &parts;
     auto& records = parts.records;
     if (records.empty()) return change_fields(parts.header);
-    auto& any = records[static_cast<std::size_t>(position(records.size()))];
+    // By their kind, as often as not: most records are segments and descriptors.
+    const auto type = records[static_cast<std::size_t>(position(records.size()))].head.type;
+    auto& any = below(2) == 0 ? one_of(kinds()[below(static_cast<u32>(kinds().size()))]) : one_of(type);
     switch (below(16)) {
       case 0: return change_fields(parts.header);
       case 1: return change_envelope(any);
@@ -103,6 +156,7 @@ class image_mutator {
   template <class Record>
   void change_fields(Record& record) {
     u32 chosen = below(static_cast<u32>(wire::field_count<Record>()));
+    if (below(4) == 0) return move_border(record, chosen);
     std::vector<u64> beside;
     wire::for_each_field(record, [&]<class Field>(std::string_view, Field& field) {
       if constexpr (requires { field.get(); }) beside.push_back(static_cast<u64>(field.get()));
@@ -112,12 +166,32 @@ class image_mutator {
     });
   }
 
+  /// One number gets what the next one loses: an address and a length that end where they did.
+  template <class Record>
+  void move_border(Record& record, u32 chosen) {
+    const u64 by = below(2) == 0 ? 1 + below(16) : page_size;
+    u32 at = 0;
+    wire::for_each_field(record, [&]<class Field>(std::string_view, Field& field) {
+      if constexpr (requires { field.get(); }) {
+        using value = typename Field::value_type;
+        if constexpr (!std::is_enum_v<value>) {
+          if (at == chosen) field = static_cast<value>(static_cast<u64>(field.get()) + by);
+          if (at == chosen + 1) field = static_cast<value>(static_cast<u64>(field.get()) - by);
+        }
+      }
+      ++at;
+    });
+  }
+
   template <class Field>
   void change_field(Field& field, std::string_view name, const std::vector<u64>& beside) {
     if constexpr (requires { field.get(); }) {
       using value = typename Field::value_type;
       if constexpr (std::is_enum_v<value>) {
-        field = static_cast<value>(below(4) == 0 ? number() : below(40));
+        // One with a name, mostly.
+        u64 to = below(4) == 0 ? number() : below(40);
+        for (int tries = 0; tries < 8 && !legal(static_cast<value>(to)); ++tries) to = below(10);
+        field = static_cast<value>(to);
       } else {
         field = static_cast<value>(changed(static_cast<u64>(field.get()), name, beside));
       }
@@ -140,6 +214,7 @@ class image_mutator {
       case 2: return value + page_size;
       case 3: return value - page_size;
       case 4: return value ^ u64{1} << below(64);
+      case 8: return value + (u64{1} << (60 + below(4)));  // a product with it wraps, and is the same
       case 5: return some_other(name);
       case 6: return some_other({});
       case 7: {
@@ -210,6 +285,17 @@ class image_mutator {
     std::memcpy(static_cast<void*>(&s), body.data() + at, n);
     change_fields(s);
     std::memcpy(body.data() + at, &s, n);
+  }
+
+  record_part& one_of(format::record_type type) {
+    const auto found = parts_->of_type(type);
+    return parts_->records[found[static_cast<std::size_t>(position(found.size()))]];
+  }
+  [[nodiscard]] std::vector<format::record_type> kinds() const {
+    std::vector<format::record_type> found;
+    for (const auto& record : parts_->records)
+      if (std::find(found.begin(), found.end(), record.head.type) == found.end()) found.push_back(record.head.type);
+    return found;
   }
 
   void change_one_of(format::record_type type) {

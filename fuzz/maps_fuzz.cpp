@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The maps parser: however a text is cut into pieces, the events and the error are the same, and
-// what comes out is what a kernel could have meant. The first four bytes choose the pieces.
+// The maps parser: however a text is cut into pieces, the events and the error are the same, and they are those
+// of the same text read whole, line by line, in plain words. The first four bytes choose the pieces.
+#include <sys/sysmacros.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -10,10 +12,12 @@
 
 #include "ckpt/maps/name.hpp"
 #include "ckpt/maps/parser.hpp"
+#include "plain_text.hpp"
 
 namespace {
 
 using namespace ckpt;
+using namespace ckpt::fuzz;
 
 void require(bool so) {
   if (!so) __builtin_trap();
@@ -68,11 +72,18 @@ struct transcript {
 
   void check_name() {
     require(name.find('\n') == std::string::npos);
-    (void)maps::special_of(name);
-    (void)maps::backing_of(name);
-    require(maps::without_deleted(name).size() <= name.size());
-    const std::size_t before = name.size();
-    require(maps::unescape(name).size() <= before);
+    const bool brackets = !name.empty() && name[0] == '[';
+    require((maps::special_of(name) != maps::special::none) == brackets);
+    const auto behind = maps::backing_of(name);
+    require((!brackets && !name.empty()) || behind == maps::backing::memory ||
+            behind == maps::backing::shared_anonymous);
+    const std::string mark = " (deleted)";
+    const auto shorter = maps::without_deleted(name);
+    require(name == std::string(shorter) + (maps::is_deleted(name) ? mark : ""));
+    require(maps::is_deleted(name) == (name.size() >= mark.size() && name.substr(name.size() - mark.size()) == mark));
+    std::string plain = name;
+    for (std::size_t at = 0; (at = plain.find("\\012", at)) != std::string::npos; ++at) plain.replace(at, 4, "\n");
+    require(maps::unescape(name) == plain);
   }
 };
 
@@ -96,6 +107,88 @@ std::string parsed(std::string_view text, Next next) {
   return t.events;
 }
 
+// --- the second opinion --------------------------------------------------------------------------
+/// The digits up to a character that must follow, which goes with them.
+wide number_before(plain_reader& at, const std::string& behind, unsigned base, wide largest) {
+  const wide value = plain_number(at.run_of(base == 16 ? "0123456789abcdef" : "0123456789"), base, largest);
+  at.literal(behind);
+  return value;
+}
+
+std::string plain_mapping(const std::string& line) {
+  plain_reader at(line + "\n");
+  const wide begin = number_before(at, "-", 16, largest_u64), end = number_before(at, " ", 16, largest_u64);
+  want(begin < end);
+  const std::string may = at.up_to(" ") + " ";
+  want(may.size() == 5);
+  for (const std::size_t i : {0u, 1u, 2u}) want(may[i] == '-' || may[i] == "rwx"[i]);
+  want(may[3] == 's' || may[3] == 'p');
+  at.literal(" ");
+  const int protection = (may[0] == 'r' ? 1 : 0) | (may[1] == 'w' ? 2 : 0) | (may[2] == 'x' ? 4 : 0);
+  const wide offset = number_before(at, " ", 16, largest_u64);
+  const wide major = number_before(at, ":", 16, largest_u32), minor = number_before(at, " ", 16, largest_u32);
+  const wide inode = number_before(at, "", 10, largest_u64);
+  std::string name = at.rest();
+  want(name[0] == ' ' || name == "\n");
+  name = name.substr(name.find_first_not_of(' '));
+  name.pop_back();
+  std::string events = "<";
+  const auto device = makedev(static_cast<unsigned>(major), static_cast<unsigned>(minor));
+  for (const wide n : {begin, end, wide{protection}, wide{may[3] == 's'}, offset, wide{device}, inode})
+    events += " " + std::to_string(static_cast<u64>(n));
+  return events + "\"" + name;
+}
+
+/// An attribute that means something; the others are passed over.
+std::string plain_attribute(const std::string& line) {
+  const auto colon = line.find(':');
+  if (colon == std::string::npos || colon > 64) return {};
+  const std::string key = line.substr(0, colon);
+  std::string value = line.substr(colon + 1);
+  if (key == "VmFlags") {
+    u64 flags = 0;
+    for (plain_reader at(value); !at.at_end();) {
+      const std::string letters = at.up_to(" ");
+      at.next_is(" ");
+      if (letters.empty()) continue;
+      u64 flag = u64{1} << 63;
+      for (const auto& known : maps::vm_flag_mnemonics)
+        if (known.letters == letters) flag = static_cast<u64>(known.flag);
+      flags |= flag;
+    }
+    return "F" + std::to_string(flags);
+  }
+  plain_reader at(value);
+  wide kilobytes = 0;
+  if (!can_be_read([&] {
+        at.blanks();
+        kilobytes = number_before(at, " kB", 10, largest_u64);
+        want(at.at_end());
+      }))
+    return {};
+  return "\n" + key + "=" + std::to_string(static_cast<u64>(kilobytes));
+}
+
+/// As transcript writes it; refused where a line is none of the kernel's.
+std::string plain_events(std::string_view text) {
+  const plain_lines lines(text);
+  std::string events;
+  bool open = false;
+  for (const auto& line : lines.whole) {
+    want(!line.empty());
+    if (std::string("0123456789abcdef").find(line[0]) != std::string::npos) {
+      if (open) events += '>';
+      events += plain_mapping(line);
+      open = true;
+    } else {
+      want(open && ((line[0] >= 'A' && line[0] <= 'Z') || (line[0] >= 'g' && line[0] <= 'z')));
+      events += plain_attribute(line);
+    }
+  }
+  want(!lines.torn);
+  return events + (open ? ">" : "") + "\nerror 0";
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -112,5 +205,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string whole = parsed(text, [&] { return text.size(); });
   require(parsed(text, [] { return std::size_t{1}; }) == whole);
   require(parsed(text, some) == whole);
+  std::string plain;
+  const bool good = can_be_read([&] { plain = plain_events(text); });
+  require(good == whole.ends_with("\nerror 0"));
+  require(!good || plain == whole);
   return 0;
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Shows that the fuzzers find what they are for. Each bug is one line changed in a copy of the source; the
-target that is built with it must stop within so many runs from the seeds in fuzz/corpus, by a fixed seed of
-the fuzzer's: the same each time, however fast the machine is. Before, the target as it is must not stop.
+"""Shows that the fuzzers find what they are for. Each bug is one place changed in a copy of the source; the
+target that is built with it must stop within so many runs from the seeds in fuzz/corpus, with each of three
+seeds of the fuzzer's own, so that it is no luck. It is the same each time, however fast the machine is. Before,
+the target as it is must not stop.
 
-`--quick` plants one bug for each target that is compiled in a moment."""
+`--quick` plants one bug for each target that is compiled in a moment, with one seed."""
 
 import argparse
 import pathlib
@@ -14,98 +15,157 @@ import sys
 import tempfile
 import time
 
-VALIDATOR, AGENT = "include/ckpt/image/metadata_view.hpp", "include/ckpt/image/agent_place.hpp"
-MAPS, FDINFO = "include/ckpt/maps/parser.hpp", "include/ckpt/proc/fdinfo.hpp"
-# For each target: file, the line as it is, as it is planted. All of `image` but the two of the header lie
-# behind a checksum; the first of the others are what --quick plants.
+CORE = "include/ckpt/"
+VALIDATOR, RECORD, WIRE = CORE + "image/metadata_view.hpp", CORE + "format/record.hpp", CORE + "wire/le.hpp"
+MAPS, STAT, FDINFO, TIMERS = (CORE + name for name in
+                              ("maps/parser.hpp", "proc/stat.hpp", "proc/fdinfo.hpp", "proc/timers.hpp"))
+CURSOR, VDSO = CORE + "proc/cursor.hpp", "restart/vdso.hpp"
+RANGE, TARGET, URL = "server/byte_range.hpp", "server/request_target.hpp", "transfer/url.hpp"
+
+# For each target: file, the place as it is, as it is planted. All of `image` but those of the header lie behind a
+# checksum; the first of the others are what --quick plants.
 BUGS = {
     "maps": [
         (MAPS, "if (c != ' ' || head_.where.empty()) return", "if (c != ' ') return"),
         (MAPS, "} else if (key_size_ == sizeof key_) {", "} else if (key_size_ > sizeof key_) {"),
+        (MAPS, "return !__builtin_mul_overflow(number_, u64{base}, &number_) &&\n           "
+         "!__builtin_add_overflow(number_, u64{value}, &number_);",
+         "number_ = number_ * base + value;\n    return true;"),
+        (MAPS, "if (c != ' ' || number_ > ~u32{0}) return", "if (c != ' ') return"),
+        (MAPS, "if (state_ != state::line_start) return fail(errc::end_of_input);", ""),
+        (MAPS, "if (letters_size_ <= sizeof letters_) ++", "if (letters_size_ < sizeof letters_) ++"),
+        (CORE + "maps/name.hpp", "from += newline.size();", "from += newline.size() - 1;"),
     ],
     "proc": [
-        ("include/ckpt/proc/stat.hpp", "text.rfind(')')", "text.find(')')"),
         (FDINFO, "|| t.descriptor < 0) return", ") return"),
+        (STAT, "text.rfind(')')", "text.find(')')"),
         (FDINFO, "__builtin_mul_overflow(seconds, i64{1'000'000'000}, &ns) ||",
          "(ns = seconds * 1'000'000'000) < 0 ||"),
         (FDINFO, "if (!line.ok()) return line.error();\n    cursor at(*line);\n    if (!at.accept(\"lock:\"))",
          "if (!line.ok()) return {};\n    cursor at(*line);\n    if (!at.accept(\"lock:\"))"),
+        (FDINFO, "|| (!lock.to_eof && lock.end < lock.start)) return", ") return"),
+        (CURSOR, "u64{digit}, &value) || value > largest) {", "u64{digit}, &value)) {"),
+        (CURSOR, "if (at.failed() || !at.at_word_end()) return", "if (at.failed()) return"),
+        (TIMERS, "if (at.failed() || !at.at_end()) return", "if (at.failed()) return"),
+        (TIMERS, "!has_signal || !has_notify || !has_clock", "!has_signal || !has_clock"),
     ],
     "vdso": [
-        ("restart/vdso.hpp", "if (f.offset < old_image.size() && old_image.size() - f.offset >= length)",
+        (VDSO, "if (f.offset < old_image.size() && old_image.size() - f.offset >= length)",
          "if (f.offset < old_image.size())"),
-        ("restart/vdso.hpp", "if (at > image_.size() || image_.size() - at < sizeof value) return false;",
+        (VDSO, "if (at > image_.size() || image_.size() - at < sizeof value) return false;",
          "if (at >= image_.size()) return false;"),
-        ("restart/vdso.hpp", "if (at >= strings_size_ || strings_ > image_.size() || strings_ + at",
+        (VDSO, "if (at >= strings_size_ || strings_ > image_.size() || strings_ + at",
          "if (at >= strings_size_ || strings_ + at"),
+        (VDSO, "if (at >= strings_size_ || strings_ >", "if (strings_ >"),
+        (VDSO, "(info & 15) != 2 || section == 0", "(info & 15) != 2"),
+        (VDSO, "offset != 0 && offset < current.size()", "offset != 0"),
+        (VDSO, "if (length > f.size) length = 0;", ""),
     ],
     "request": [
-        ("server/byte_range.hpp", "if (*begin >= size) return", "if (*begin > size) return"),
-        ("server/request_target.hpp", "if (part == \".\" || part == \"..\")", "if (part == \".\")"),
-        ("server/request_target.hpp", "if (text.size() - i < 3) return", "if (text.size() - i < 2) return"),
+        (RANGE, "if (*begin >= size) return", "if (*begin > size) return"),
+        (RANGE, "if (*number < size) end = *number + 1;", "end = *number + 1;"),
+        (TARGET, "if (part == \".\" || part == \"..\")", "if (part == \".\")"),
+        (TARGET, "if (text.size() - i < 3) return", "if (text.size() - i < 2) return"),
+        (TARGET, "if (more == 2 && (code < 0x800 || (code", "if (more == 2 && (code < 0x8 || (code"),
+        (TARGET, "if (!number.ok() || *number > (~u64{0} >> 1)) {", "if (!number.ok()) {"),
+        (URL, "*number == 0 || *number > 65535", "*number == 0"),
     ],
     "image": [
+        # extents
         (VALIDATOR, "where->begin < end || where->end > (u64{1} << 62)", "where->end > (u64{1} << 62)"),
         (VALIDATOR, "if (e.data != data_ || e.length > h_.data_size - data_)",
          "if (e.length > h_.data_size - data_)"),
         (VALIDATOR, "if (t.count > tail.size() / sizeof(state::extent) ||\n        tail.size()",
          "if (tail.size()"),
+        (VALIDATOR, "vvar || s.kind == state::segment_kind::shared", "shared"),
+        # segments
         (VALIDATOR, "if (where->begin < segments_end_) return", "if (false) return"),
         (VALIDATOR, "if (where->overlaps({h_", "if (false && where->overlaps({h_"),
         (VALIDATOR, "(s.kind == state::segment_kind::vdso && s.length > vdso_room)", "false"),
+        (VALIDATOR, "|| s.object > state::max_objects)", ")"),
+        (CORE + "base/range.hpp", "if (__builtin_add_overflow(begin, length, &end)) return errc::overflow;",
+         "end = begin + length;"),
+        (VALIDATOR, "last.address + last.length <= page_up(o.size)", "last.address <= page_up(o.size)"),
+        # traps and the agent
         (VALIDATOR, "if (!readable) return", "if (false) return"),
-        (VALIDATOR, "d.open_file >= open_files_)", "d.open_file > open_files_)"),
-        (AGENT, "if (s.kind >= state::segment_kind::vdso) return;", ""),
         (VALIDATOR, "where->contains(h_.agent_entry) || where", "where"),
-        ("include/ckpt/format/record.hpp", "if (size > room || head.fixed_size > size) return errc::end_of_input;",
+        (CORE + "image/agent_place.hpp", "if (s.kind >= state::segment_kind::vdso) return;", ""),
+        # files
+        (VALIDATOR, "d.open_file >= open_files_)", "d.open_file > open_files_)"),
+        (VALIDATOR, "if (wanted_contents_ > contents_) return", "if (false) return"),
+        (VALIDATOR, "e.count == tail.size() / sizeof(state::epoll_entry) &&",
+         "e.count <= tail.size() / sizeof(state::epoll_entry) &&"),
+        (VALIDATOR, "|| !whole_messages(view.tail))\n          return why_.refuse(\"a socket",
+         ")\n          return why_.refuse(\"a socket"),
+        # records
+        (RECORD, "if (size > room || head.fixed_size > size) return errc::end_of_input;",
          "if (size > room) return errc::end_of_input;"),
+        (RECORD, "if (padded > room) return errc::end_of_input;", ""),
+        (RECORD, "if (b != std::byte{0}) return errc::malformed;", "if (b == std::byte{1}) return errc::malformed;"),
+        (WIRE, "for (u8 b : field.bytes)\n    if (b != 0) return false;", "(void)field;"),
+        (VALIDATOR, "threads_ != threads_said_", "threads_ < threads_said_"),
+        (VALIDATOR, "if (view->critical)", "if (false)"),
+        # header, trailer, checksums
         (VALIDATOR, "h.block_size < page_size || ", ""),
         (VALIDATOR, "!is_page_aligned(window->begin) || ", ""),
+        (VALIDATOR, "if (h.major != format::version_major)", "if (h.major > format::version_major)"),
+        (VALIDATOR, "metadata.size() != h.metadata_size || format::checksum(metadata) != h.metadata_checksum",
+         "metadata.size() != h.metadata_size"),
+        (VALIDATOR, "t.id != h.id || ", ""),
+        (VALIDATOR, "if (t.table_checksum != table_checksum)", "if (false)"),
+        (CORE + "image/window.hpp", "const range r{at, at + page_up(size)};", "const range r{at, at + size};"),
     ],
 }
-RUNS = {"maps": 2_000_000, "proc": 2_000_000, "vdso": 500_000, "request": 2_000_000, "image": 200_000}
+RUNS = {"maps": 200_000, "proc": 500_000, "vdso": 300_000, "request": 300_000, "image": 100_000}
 WITHOUT = {"maps": 20_000, "proc": 20_000, "vdso": 20_000, "request": 20_000, "image": 5_000}
+LONGEST = {"image": 131072}
+SEEDS = (1, 2, 3)
 FLAGS = ["-std=c++20", "-O1", "-g1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 PATIENCE = 1800
 
 
 class Copy:
-    """A copy of the source that one line after the other is changed in."""
+    """A copy of the source that one place after the other is changed in."""
 
-    def __init__(self, source, compiler, directory, seed):
-        self.source, self.compiler, self.directory, self.seed = source, compiler, directory, seed
+    def __init__(self, source, compiler, directory):
+        self.source, self.compiler, self.directory = source, compiler, directory
         for name in ("include", "restart", "server", "transfer", "tests/support", "fuzz"):
             shutil.copytree(source / name, directory / name, ignore=shutil.ignore_patterns("corpus"))
-        self.mutators = {}
+        self.parts = {}
 
     def compile(self, file, *more):
-        subprocess.run([self.compiler, *FLAGS, "-I", self.directory / "include", self.directory / "fuzz" / file,
-                        *more], check=True)
+        subprocess.run([self.compiler, *FLAGS, "-I", self.directory / "include", "-I", self.directory / "tests",
+                        file, *more], check=True)
 
-    def stops(self, target, runs):
-        """How many runs it took the target to stop; None when it has not."""
-        if target not in self.mutators:
-            self.mutators[target] = []
-            if (self.directory / f"fuzz/{target}_mutator.cpp").exists():
-                made = self.directory / f"{target}_mutator.o"
-                self.compile(f"{target}_mutator.cpp", "-c", "-o", made)
-                self.mutators[target] = [made]
-        program, found = self.directory / "program", self.directory / "found"
-        self.compile(f"{target}_fuzz.cpp", *self.mutators[target], "-o", program)
+    def build(self, target):
+        """What stands beside the target, its mutator say, is compiled once and without a bug."""
+        main = self.directory / f"fuzz/{target}_fuzz.cpp"
+        if target not in self.parts:
+            beside = sorted(f for f in main.parent.glob(f"{target}_*.cpp") if f != main)
+            for file in beside:
+                self.compile(file, "-c", "-o", file.with_suffix(".o"))
+            self.parts[target] = [file.with_suffix(".o") for file in beside]
+        self.compile(main, *self.parts[target], "-o", self.directory / "program")
+
+    def stops(self, target, runs, seed):
+        """How many runs it takes the target to stop, 0 for one that does at once; None when it does not."""
+        found = self.directory / "found"
         shutil.rmtree(found, ignore_errors=True)
         found.mkdir()
+        command = [self.directory / "program", f"-runs={runs}", f"-seed={seed}", "-use_value_profile=1",
+                   "-entropic=0", f"-max_len={LONGEST.get(target, 8192)}", "-timeout=60", f"-artifact_prefix={found}/"]
         words = self.source / f"fuzz/{target}.dict"
-        done = subprocess.run([program, *([f"-dict={words}"] if words.exists() else []), f"-runs={runs}", f"-seed={self.seed}", "-use_value_profile=1",
-                               "-max_len=131072" if target == "image" else "-max_len=8192",
-                               "-timeout=60", f"-artifact_prefix={found}/", found,
-                               self.source / "fuzz/corpus" / target], capture_output=True, check=False,
-                              timeout=PATIENCE, text=True, errors="replace")
+        if words.exists():
+            command.append(f"-dict={words}")
+        done = subprocess.run([*command, found, self.source / "fuzz/corpus" / target], capture_output=True,
+                              check=False, timeout=PATIENCE, text=True, errors="replace")
         if done.returncode == 0:
             return None
         counts = [line.split()[0] for line in done.stderr.splitlines() if line.startswith("#")]
-        return f"after {counts[-1][1:]} runs" if counts else "at once"
+        return int(counts[-1][1:]) if counts else 0
 
-    def plant(self, target, bug):
+    def plant(self, target, bug, seeds):
+        """Whether it is found with each seed, and what there is to say."""
         name, good, bad = bug
         path = self.directory / name
         text = path.read_text(encoding="utf-8")
@@ -113,10 +173,12 @@ class Copy:
             return False, f"{good!r} is there {text.count(good)} times: plant it elsewhere"
         path.write_text(text.replace(good, bad), encoding="utf-8")
         try:
-            when = self.stops(target, RUNS[target])
+            self.build(target)
+            when = [self.stops(target, RUNS[target], seed) for seed in seeds]
         finally:
             path.write_text(text, encoding="utf-8")
-        return when is not None, when or f"not found in {RUNS[target]} runs"
+        said = [f"not in {RUNS[target]}" if runs is None else str(runs) for runs in when]
+        return None not in when, "after " + ", ".join(said) + " runs"
 
 
 def main():
@@ -125,8 +187,10 @@ def main():
     options.add_argument("compiler")
     options.add_argument("targets", nargs="*", help="all, when there is none")
     options.add_argument("--quick", action="store_true")
-    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--only", metavar="TEXT", default="", help="bugs whose place has this in it")
+    options.add_argument("--seed", type=int, action="append", help="in place of 1, 2 and 3")
     given = options.parse_intermixed_args()
+    seeds = given.seed or SEEDS[:1 if given.quick else None]
     failed = 0
 
     def tell(good, target, what, since):
@@ -134,19 +198,22 @@ def main():
         return not good
 
     with tempfile.TemporaryDirectory() as directory:
-        copy = Copy(given.source.resolve(), given.compiler, pathlib.Path(directory), given.seed)
+        copy = Copy(given.source.resolve(), given.compiler, pathlib.Path(directory))
         for target, bugs in BUGS.items():
             if given.targets and target not in given.targets or given.quick and target == "image":
                 continue
             if not given.quick:
                 since = time.monotonic()
-                when = copy.stops(target, WITHOUT[target])
+                copy.build(target)
+                when = copy.stops(target, WITHOUT[target], seeds[0])
                 if when is not None:
-                    failed += tell(False, target, f"stops {when} without a bug", since)
+                    failed += tell(False, target, f"stops after {when} runs without a bug", since)
                     continue
             for bug in bugs[:1] if given.quick else bugs:
+                if given.only not in bug[1]:
+                    continue
                 since = time.monotonic()
-                good, when = copy.plant(target, bug)
+                good, when = copy.plant(target, bug, seeds)
                 failed += tell(good, target, f"{bug[0]}: {bug[2] or 'without ' + bug[1]!r}: {when}", since)
     return 1 if failed else 0
 
