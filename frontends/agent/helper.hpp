@@ -13,6 +13,7 @@
 #include "ckpt/proc/status.hpp"
 #include "ckpt/state/files/capture.hpp"
 #include "ckpt/state/x86_64/signal_frame.hpp"
+#include "disk_sync.hpp"
 #include "environment.hpp"
 #include "image_file.hpp"
 #include "image_head.hpp"
@@ -70,11 +71,22 @@ class helper {
     int status = 0;
     const auto ended = sys::wait4(-1, &status, sys::abi::w_all | sys::abi::w_nohang);
     if (ended.ok() && *ended > 0 && *ended == transfer_.child()) transfer_.was_reaped();
-    else if (ended.ok() && *ended > 0 && (status & 0xff) != 0x7f) return false;
+    else if (ended.ok() && *ended > 0 && (status & 0xff) != 0x7f) return wait_for_others();
     if (!program_) return sys::kill(s_.program, 0).ok();
     sys::abi::pollfd p{program_.get(), sys::abi::poll_in, 0};
     const auto dead = sys::poll(&p, 1, 0);
     return !dead.ok() || *dead == 0;
+  }
+  /// All of a program that dies: what is left to do may have to wait for the disk.
+  [[gnu::cold, gnu::noinline]] bool wait_for_others() {
+    for (int tries = 0; tries < 200; ++tries) {
+      int status = 0;
+      const auto ended = sys::wait4(-1, &status, sys::abi::w_all | sys::abi::w_nohang);
+      if (!ended.ok()) break;
+      if (*ended == 0) (void)sys::nanosleep({0, 100'000});
+      else if (*ended == transfer_.child()) transfer_.was_reaped();
+    }
+    return false;
   }
   void wait_for_end() {
     while (program_alive()) (void)sys::nanosleep({0, 500'000});
@@ -476,7 +488,10 @@ class helper {
       CKPT_TRY(writer.pad_to(header.data_offset));
       CKPT_TRY(write_data(writer));
       if (auto r = writer.finish(header); !r.ok()) return r;
-      return elsewhere ? result<void>() : publish(s_, fd, watch);
+      if (elsewhere) return {};
+      return publish(s_, fd, watch, [&](disk_sync::call sync, int at) {
+        return threads_.count() > 1 ? disk_.wait(sync, at, watch) : sync(at);
+      });
     }();
     if (elsewhere) {
       fd.reset();
@@ -518,6 +533,7 @@ class helper {
   u64 data_size_ = 0;
   sys::unique_fd program_;
   transfer transfer_;
+  disk_sync disk_;
   fixed_text<64> path_;
 };
 

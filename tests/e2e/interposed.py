@@ -443,7 +443,7 @@ def deaths(setup):
     if not setup.options.full:
         # The last calls, those on the file itself, always; of the others a sample.
         late = [pair for pair in pairs if re.match(
-            r"helper:(openat|flock|fchmod|fdatasync|renameat|fsync):", pair[0])][-18:]
+            r"(helper|hasher):(openat|flock|fchmod|fdatasync|renameat|fsync):", pair[0])][-18:]
         pairs = late + setup.random.sample(pairs, 20)
     delays, failures, counts = [], [], {}
     for call, who in pairs:
@@ -500,10 +500,10 @@ def deaths(setup):
         raise harness.Failure(f"{len(failures)} deaths, the first: {failures[0]}")
 
 
-def slow_disk(setup):
+def slow_disk(setup, threads="0"):
     """The program dies while the disk takes its time: parent and peers see it at once, locks fall."""
-    hold = 4000
-    run = Checkpoints(setup)
+    hold, who = 4000, "helper" if threads == "0" else "hasher"
+    run = Checkpoints(setup, words=(threads,))
     before = harness.identity(run.image)
     # The lock of the program is looked for from another process, while the helper is held.
     guarded = open(run.cwd / "guarded", "rb")
@@ -525,7 +525,7 @@ def slow_disk(setup):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    how = run.process.go(harness.TRIGGER, f"helper:fdatasync:0 hold {hold} program")
+    how = run.process.go(harness.TRIGGER, f"{who}:fdatasync:0 hold {hold} program")
     killed = run.process.killed_at.get("program")
     if how != "died" or not killed:
         raise harness.Failure(f"the program {how}; {run.process.calls[-1:]}")
@@ -581,6 +581,7 @@ def body(setup):
         ("deaths at a call", lambda: deaths(setup)),
         ("an image is run at once", lambda: run_at_once(setup)),
         ("death while the disk is slow", lambda: slow_disk(setup)),
+        ("death with threads while the disk is slow", lambda: slow_disk(setup, THREADS)),
     ])
 
 

@@ -56,11 +56,12 @@ class Kills:
         self.session = harness.Session(setup)
         self.late = {"waitpid": [], "end of file": [], "lock": []}
         self.hits = {}
+        self.argv = self.session.victim("everything", THREADS, SIZE)
         self.start()
 
     def start(self):
         self.session.go_on()
-        self.process = self.session.start(self.session.victim("everything", THREADS, SIZE), "-c")
+        self.process = self.session.start(self.argv, "-c")
         self.said = ""
 
     @property
