@@ -13,6 +13,8 @@ namespace ckpt::agent {
 class disk_sync {
  public:
   using call = result<void> (*)(int);
+  /// `thread` is 0 when the thread has ended, however it has.
+  explicit disk_sync(int& thread) : thread_(thread) {}
 
   /// What `sync` answers; what watch() does, as soon as that is an error. The hasher's stack is free.
   // Context: helper
@@ -43,7 +45,7 @@ class disk_sync {
 
   call sync_ = nullptr;
   int fd_ = -1;
-  int thread_ = 0;
+  int& thread_;
   result<void> outcome_;
 };
 

@@ -479,7 +479,7 @@ class helper {
     };
     const auto alive = [this] { return program_alive(); };
     patient_gather<decltype(alive)> kernel{{}, alive, elsewhere};
-    threaded_hasher hasher(header.block_size, table);
+    threaded_hasher hasher(header.block_size, table, s_.second);
     if (header.data_size >= worth_a_thread) hasher.start(agent_hasher_stack_end);
     image::writer writer(kernel, fd.get(), hasher, table, watch);
     const auto outcome = [&]() -> result<void> {
@@ -533,7 +533,7 @@ class helper {
   u64 data_size_ = 0;
   sys::unique_fd program_;
   transfer transfer_;
-  disk_sync disk_;
+  disk_sync disk_{s_.second};
   fixed_text<64> path_;
 };
 
