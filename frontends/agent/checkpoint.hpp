@@ -196,6 +196,7 @@ inline result<void> run_helper(session& s) {
     const sys::abi::timespec bound{0, 5'000'000};
     const u32 now = static_cast<u32>(__atomic_load_n(&s.helper, __ATOMIC_ACQUIRE));
     if (now != 0) (void)sys::futex_wait(reinterpret_cast<u32*>(&s.helper), now, &bound);
+    else (void)sys::nanosleep({0, 500'000});
   }
   if (adopted) forget_adopted(helper_pid, pending);
   if (s.rseq.address != 0) (void)sys::rseq(s.rseq.address, s.rseq.size, 0, s.rseq.signature);

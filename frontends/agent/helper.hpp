@@ -13,6 +13,7 @@
 #include "ckpt/proc/status.hpp"
 #include "ckpt/state/files/capture.hpp"
 #include "ckpt/state/x86_64/signal_frame.hpp"
+#include "disk_sync.hpp"
 #include "environment.hpp"
 #include "image_file.hpp"
 #include "image_head.hpp"
@@ -73,11 +74,22 @@ class helper {
     int status = 0;
     const auto ended = sys::wait4(-1, &status, sys::abi::w_all | sys::abi::w_nohang);
     if (ended.ok() && *ended > 0 && *ended == transfer_.child()) transfer_.was_reaped();
-    else if (ended.ok() && *ended > 0 && (status & 0xff) != 0x7f) return false;
+    else if (ended.ok() && *ended > 0 && (status & 0xff) != 0x7f) return wait_for_others();
     if (!program_) return sys::kill(s_.program, 0).ok();
     sys::abi::pollfd p{program_.get(), sys::abi::poll_in, 0};
     const auto dead = sys::poll(&p, 1, 0);
     return !dead.ok() || *dead == 0;
+  }
+  /// All of a program that dies: what is left to do may have to wait for the disk.
+  [[gnu::cold, gnu::noinline]] bool wait_for_others() {
+    for (int tries = 0; tries < 200; ++tries) {
+      int status = 0;
+      const auto ended = sys::wait4(-1, &status, sys::abi::w_all | sys::abi::w_nohang);
+      if (!ended.ok()) break;
+      if (*ended == 0) (void)sys::nanosleep({0, 100'000});
+      else if (*ended == transfer_.child()) transfer_.was_reaped();
+    }
+    return false;
   }
   void wait_for_end() {
     while (program_alive()) (void)sys::nanosleep({0, 500'000});
@@ -521,7 +533,7 @@ class helper {
     };
     const auto alive = [this] { return program_alive(); };
     patient_gather<decltype(alive)> kernel{{}, alive, elsewhere};
-    threaded_hasher hasher(header.block_size, table);
+    threaded_hasher hasher(header.block_size, table, s_.second);
     if (header.data_size >= worth_a_thread) hasher.start(agent_hasher_stack_end);
     image::writer writer(kernel, fd.get(), hasher, table, watch);
     const auto outcome = [&]() -> result<void> {
@@ -530,7 +542,10 @@ class helper {
       CKPT_TRY(writer.pad_to(header.data_offset));
       CKPT_TRY(write_data(writer));
       if (auto r = writer.finish(header); !r.ok()) return r;
-      return elsewhere ? result<void>() : publish(s_, fd, watch);
+      if (elsewhere) return {};
+      return publish(s_, fd, watch, [&](disk_sync::call sync, int at) {
+        return threads_.count() > 1 ? disk_.wait(sync, at, watch) : sync(at);
+      });
     }();
     if (elsewhere) {
       fd.reset();
@@ -576,6 +591,7 @@ class helper {
   bool says_itself_ = false;  // descriptor 2 is for its lines
   kept_contents contents_;
   bool is_snapshot_ = false;
+  disk_sync disk_{s_.second};
   fixed_text<64> path_;
 };
 

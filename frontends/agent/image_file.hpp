@@ -116,14 +116,15 @@ inline result<void> stop_writing(session& s, sys::unique_fd& file) {
   return {};
 }
 
-/// `watch` says whether the image is still wanted when it is on the disk.
+/// `watch` says whether the image is still wanted when it is on the disk; `sync` makes a call that waits
+/// for the disk: result<void> operator()(result<void> (*)(int), int fd).
 // Context: helper
-template <class Watch>
-result<void> publish(session& s, sys::unique_fd& file, Watch&& watch) {
+template <class Watch, class Sync>
+result<void> publish(session& s, sys::unique_fd& file, Watch&& watch, Sync&& sync) {
   const auto cannot = [&](errc error, std::string_view what) {
     return s.why.explain(error, what, quoted{s.final_name.view()});
   };
-  if (auto r = sys::fdatasync(file.get()); !r.ok()) return cannot(r.error(), "cannot write ");
+  if (auto r = sync(&sys::fdatasync, file.get()); !r.ok()) return cannot(r.error(), "cannot write ");
   CKPT_TRY(watch());
   if (auto r = stop_writing(s, file); !r.ok()) return cannot(r.error(), "cannot read back ");
   if (auto r = sys::renameat(sys::abi::at_fdcwd, s.temporary_name.c_str(), sys::abi::at_fdcwd,
@@ -139,7 +140,7 @@ result<void> publish(session& s, sys::unique_fd& file, Watch&& watch) {
                                        sys::abi::o_rdonly | sys::abi::o_directory |
                                            sys::abi::o_cloexec)
                                .value_or(-1));
-  if (dir) (void)sys::fsync(dir.get());
+  if (dir) (void)sync(&sys::fsync, dir.get());
   return {};
 }
 

@@ -16,7 +16,7 @@ struct rseq_registration {
 };
 
 // Context: the thread in question
-inline rseq_registration probe_rseq(u64 thread_pointer) {
+[[gnu::cold, gnu::noinline]] inline rseq_registration probe_rseq(u64 thread_pointer) {
   constexpr u32 signature = 0x53053053;  // RSEQ_SIG of x86, which glibc uses
   alignas(32) u8 other[32] = {};
   if (sys::rseq(reinterpret_cast<u64>(other), sizeof other, 0, signature).ok()) {

@@ -50,6 +50,7 @@ class turn {
 struct session {
   agent::turn turn;
   int helper = 0;   // its pid; the kernel clears it when the helper is gone (CLONE_CHILD_CLEARTID)
+  int second = 0;   // the helper's other thread, which is slower to die when it is with the disk; cleared likewise
   errc start_error = errc::none;  // why there is no helper
   int program = 0;  // pid of the program, as it sees itself
   int thread = 0;   // tid of the triggering thread
@@ -99,7 +100,9 @@ struct session {
   u64 started_ns = 0;
   u64 frozen_ns = 0;  // how long the program has stood still, by then
 
-  [[nodiscard]] bool helper_alive() const { return __atomic_load_n(&helper, __ATOMIC_ACQUIRE) != 0; }
+  [[nodiscard]] bool helper_alive() const {
+    return __atomic_load_n(&helper, __ATOMIC_ACQUIRE) != 0 || __atomic_load_n(&second, __ATOMIC_ACQUIRE) != 0;
+  }
 };
 
 }  // namespace ckpt::agent

@@ -42,6 +42,10 @@ inline void registers_of(const thread_slot& slot, state::thread& t) {
     slot.clear_child_tid = 0;
   (void)sys::prctl(sys::abi::pr_get_name, &slot.name[0]);
   (void)sys::arch_prctl(sys::abi::arch_shstk_status, &slot.shadow_stack);
+  if (slot.probes_rseq) {
+    const auto found = probe_rseq(slot.live.fs_base);
+    slot.rseq = {found.address, found.size, found.signature, 0, 0};
+  }
   __atomic_store_n(&slot.reported, 1u, __ATOMIC_RELEASE);
   for (;;) {
     const int helper = __atomic_load_n(&s.helper, __ATOMIC_ACQUIRE);
@@ -117,8 +121,9 @@ class thread_reports {
     }
     if (auto r = sys::ptrace(sys::abi::ptrace_getsigmask, t.tid, sizeof t.mask, &t.mask); !r.ok())
       return explain(r.error(), t);
-    if (!sys::ptrace(sys::abi::ptrace_get_rseq_configuration, t.tid, sizeof t.rseq, &t.rseq).ok())
-      t.rseq = {};
+    t.rseq = {};
+    t.probes_rseq =
+        !sys::ptrace(sys::abi::ptrace_get_rseq_configuration, t.tid, sizeof t.rseq, &t.rseq).ok();
     make_stopped_call_again(read_, t);
     abort_restartable_sequence(read_, t);
     t.frame = state::signal_frame(

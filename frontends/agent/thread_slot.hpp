@@ -22,6 +22,7 @@ struct alignas(64) thread_slot {
   sys::abi::user_regs live;
   sys::abi::user_regs image;
   bool made_again = false;
+  bool probes_rseq = false;  // ptrace cannot tell: a kernel before 5.13
   u64 mask = 0;
   sys::abi::rseq_configuration rseq;
   state::signal_frame frame;  // its extended area holds the thread's, as NT_X86_XSTATE has it

@@ -12,7 +12,9 @@ namespace ckpt::agent {
 
 class threaded_hasher {
  public:
-  threaded_hasher(u64 block_size, std::span<wire::le<u64>> table) : hasher_(block_size, table) {}
+  /// `thread` is 0 when the thread has ended, however it has.
+  threaded_hasher(u64 block_size, std::span<wire::le<u64>> table, int& thread)
+      : hasher_(block_size, table), thread_(thread) {}
   threaded_hasher(const threaded_hasher&) = delete;
   threaded_hasher& operator=(const threaded_hasher&) = delete;
   /// A write that fails leaves early; the thread must not outlive the memory it works in.
@@ -76,7 +78,7 @@ class threaded_hasher {
 
   image::block_hasher hasher_;
   bool threaded_ = false;
-  int thread_ = 0;
+  int& thread_;
   u32 produced_ = 0;
   u32 consumed_ = 0;
   bytes ring_[capacity];

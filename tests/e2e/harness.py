@@ -72,6 +72,17 @@ def children_of(pid):
             for word in read_proc(pid, f"task/{task}/children").split() if word.isdigit()]
 
 
+def directory_of(pid):
+    """Where a process works: of one whose first thread has ended, where another thread does."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/cwd")
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                return os.readlink(f"/proc/{pid}/task/{task}/cwd")
+    return ""
+
+
 def processor_time(pid):
     """What a process and its children have had of the processors, in clock ticks."""
     fields = read_proc(pid, "stat").rpartition(")")[2].split()
@@ -394,12 +405,8 @@ class Setup:
         """Processes that live in the scratch directory: ours, or left behind by ckpt."""
         found = []
         for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    if os.readlink(f"/proc/{entry}/cwd").startswith(str(self.scratch)):
-                        found.append(int(entry))
-                except OSError:
-                    pass
+            if entry.isdigit() and directory_of(entry).startswith(str(self.scratch)):
+                found.append(int(entry))
         return found
 
     def check_nothing_left(self):

@@ -52,6 +52,13 @@ ERRNOS = {
     "unshare": ("EPERM", "ENOSPC"), "mount": ("EPERM",), "socketpair": ("EMFILE", "ENOBUFS"),
     "setsockopt": ("ENOMEM",), "sendto": ("ENOBUFS", "ENOMEM"), "recvmsg": ("EINTR", "ENOMEM"),
     "signalfd4": ("EMFILE", "ENOMEM"), "pidfd_send_signal": ("EPERM",), "capset": ("EPERM",),
+    "kill": ("EPERM",), "tgkill": ("EAGAIN", "EPERM"), "mincore": ("EAGAIN", "ENOMEM"),
+    "membarrier": ("ENOSYS", "EPERM"), "modify_ldt": ("ENOSYS",), "fstatfs": ("EINTR", "EIO", "ENOSYS"),
+    "sched_getattr": ("EPERM",), "sched_getaffinity": ("EPERM",), "ioprio_get": ("ENOSYS",),
+    "sched_setattr": ("EPERM",), "sched_setaffinity": ("EPERM",), "ioprio_set": ("EPERM",),
+    "setpriority": ("EACCES", "EPERM"), "capget": ("EPERM",), "getgroups": ("EINVAL",),
+    "setpgid": ("EPERM",), "setsid": ("EPERM",), "statx": ("EINTR", "EIO", "ENOSYS"),
+    "timer_create": ("EAGAIN", "ENOMEM"), "timer_settime": (), "timer_delete": (), "syncfs": ("EIO",),
 }
 PTRACE_CONT, PTRACE_INTERRUPT = 7, 0x4207
 SHORT = ("read", "pread64", "readv", "write", "pwrite64", "writev")
@@ -93,10 +100,6 @@ def description(setup, image):
             path[-1] not in ("head_checksum", "tail_checksum")}
 
 
-class Silence(harness.Failure):
-    """The tool has said nothing for long: it, or what it runs, stands still."""
-
-
 class Interposed:
     """A program whose calls go through tests/support/interpose.cpp. What it leaves behind becomes the
     child of that, and so is seen."""
@@ -126,7 +129,7 @@ class Interposed:
     def line(self, seconds=30):
         while b"\n" not in self._heard:
             if not select.select([self._tool.stdout], [], [], seconds)[0]:
-                raise Silence("interpose says nothing:\n" + harness.describe(self.program))
+                raise harness.Failure("interpose says nothing:\n" + harness.describe(self.program))
             piece = os.read(self._tool.stdout.fileno(), 1 << 16)
             if not piece:
                 raise harness.Failure(f"interpose ended with {self._tool.wait()}")
@@ -196,7 +199,9 @@ class Interposed:
 def faults_for(call, full):
     """Faults to try at one call, by the name of the call."""
     name = call.split(":")[1]
-    wanted = [f"errno {getattr(errno, each)}" for each in ERRNOS.get(name, ("EIO",))]
+    if name not in ERRNOS:
+        raise harness.Failure(f"{call}: it can be made to fail when ERRNOS says how")
+    wanted = [f"errno {getattr(errno, each)}" for each in ERRNOS[name]]
     if name in SHORT:
         wanted.append("short")
     return wanted
@@ -237,7 +242,9 @@ def told(process, said, seconds=2):
 
 
 def not_in_this_kernel(fault, path):
-    """A file of /proc that is not there is a kernel without the setting."""
+    """A file of /proc that is not there, or a call, is a kernel without the setting."""
+    if ":ioprio_get:" in str(fault):
+        return path[-1] == "io_priority"
     missing = ":openat:" in str(fault) and str(fault).endswith("errno 2")
     return missing and path[-1] in ("oom_score_adj", "coredump_filter")
 
@@ -414,11 +421,7 @@ def restart_faults(setup, *words, threads="0", count=120):
     outcomes, failures, begun = collections.Counter(), [], time.monotonic()
     for fault in pairs:
         try:
-            try:
-                outcome, _ = restart_once(setup, session.cwd, fault, words)
-            except Silence as silence:  # seen once in some thousand faults; twice is a finding
-                print(f"  {fault}: again, after {silence}")
-                outcome, _ = restart_once(setup, session.cwd, fault, words)
+            outcome, _ = restart_once(setup, session.cwd, fault, words)
             outcomes[outcome] += 1
             for name, content in kept.items():
                 if (session.cwd / name).read_bytes() != content:
@@ -440,7 +443,7 @@ def deaths(setup):
     if not setup.options.full:
         # The last calls, those on the file itself, always; of the others a sample.
         late = [pair for pair in pairs if re.match(
-            r"helper:(openat|flock|fchmod|fdatasync|renameat|fsync):", pair[0])][-18:]
+            r"(helper|hasher):(openat|flock|fchmod|fdatasync|renameat|fsync):", pair[0])][-18:]
         pairs = late + setup.random.sample(pairs, 20)
     delays, failures, counts = [], [], {}
     for call, who in pairs:
@@ -497,10 +500,10 @@ def deaths(setup):
         raise harness.Failure(f"{len(failures)} deaths, the first: {failures[0]}")
 
 
-def slow_disk(setup):
+def slow_disk(setup, threads="0"):
     """The program dies while the disk takes its time: parent and peers see it at once, locks fall."""
-    hold = 4000
-    run = Checkpoints(setup)
+    hold, who = 4000, "helper" if threads == "0" else "hasher"
+    run = Checkpoints(setup, words=(threads,))
     before = harness.identity(run.image)
     # The lock of the program is looked for from another process, while the helper is held.
     guarded = open(run.cwd / "guarded", "rb")
@@ -522,7 +525,7 @@ def slow_disk(setup):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    how = run.process.go(harness.TRIGGER, f"helper:fdatasync:0 hold {hold} program")
+    how = run.process.go(harness.TRIGGER, f"{who}:fdatasync:0 hold {hold} program")
     killed = run.process.killed_at.get("program")
     if how != "died" or not killed:
         raise harness.Failure(f"the program {how}; {run.process.calls[-1:]}")
@@ -578,6 +581,7 @@ def body(setup):
         ("deaths at a call", lambda: deaths(setup)),
         ("an image is run at once", lambda: run_at_once(setup)),
         ("death while the disk is slow", lambda: slow_disk(setup)),
+        ("death with threads while the disk is slow", lambda: slow_disk(setup, THREADS)),
     ])
 
 

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """kill -9 of the program, of the helper or of both at random moments of a checkpoint whose image takes
-a while to write. The image made before is whole, nothing is left beside it by who survives, the
-program (when it lives) says in one line why and goes on, and its death is seen at once: by its parent,
-by readers of its pipes, by whoever waits for its locks. 30 kills, or 200 with --full."""
+a while to write, and of the processes of a restart. The image made before is whole, nothing is left beside
+it by who survives, the program (when it lives) says in one line why and goes on while its threads check
+their own sums, and its death is seen at once: by its parent, by readers of its pipes, by whoever waits for
+its locks. A restart that was killed leaves nobody and changes nothing: the next one goes on. 90 kills, or
+1,000 with --full."""
 
 import fcntl
 import os
@@ -15,20 +17,9 @@ import time
 
 import harness
 
-SIZE = 96       # MiB
-SCRIPT = f"""
-import mmap
-lock = open("lock", "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
-area = mmap.mmap(-1, {SIZE} << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-block = os.urandom(1 << 20)
-for i in range({SIZE}):
-    area[i << 20:(i + 1) << 20] = block
-ready()
-while not os.path.exists("stop"):
-    for i in range(1000): pass
-print("ok" if all(area[i << 20:(i + 1) << 20] == block for i in range({SIZE})) else "lost")
-"""
+# Threads, and MiB, of tests/victims/everything.cpp.
+THREADS, SIZE = "3", "96"
+RESTARTED = "12"
 PARTIAL = ".image.ckpt.ckpt-partial"
 
 
@@ -65,11 +56,12 @@ class Kills:
         self.session = harness.Session(setup)
         self.late = {"waitpid": [], "end of file": [], "lock": []}
         self.hits = {}
+        self.argv = self.session.victim("everything", THREADS, SIZE)
         self.start()
 
     def start(self):
         self.session.go_on()
-        self.process = self.session.start(self.session.script(SCRIPT), "-c")
+        self.process = self.session.start(self.argv, "-c")
         self.said = ""
 
     @property
@@ -107,7 +99,7 @@ class Kills:
         fell = []
         if who != "helper":
             watcher = threading.Thread(
-                target=lambda: fell.append(lock_fell(self.session.cwd / "lock", 5)))
+                target=lambda: fell.append(lock_fell(self.session.cwd / "guarded", 5)))
             watcher.start()
             killed = time.monotonic_ns()
             os.kill(self.process.pid, 9)
@@ -119,7 +111,7 @@ class Kills:
         if self.process.wait(5) != -9:
             raise harness.Failure(f"{label}: it ended with {self.process.status}")
         dead = time.monotonic_ns()
-        self.process.out.all(5)
+        self.check_sums(label, self.process.out.all(5))
         watcher.join()
         if not fell:
             raise harness.Failure(f"{label}: its lock stays")
@@ -137,6 +129,11 @@ class Kills:
             self.good()     # sweeps it
             self.hits["swept"] = self.hits.get("swept", 0) + 1
 
+    @staticmethod
+    def check_sums(label, said):
+        if said != b"ready\n":
+            raise harness.Failure(f"{label}: the program says {said!r}")
+
     def survived(self, label, before):
         """The program goes on, and says why there is no image when there is none."""
         self.process.wait_until(
@@ -151,6 +148,7 @@ class Kills:
         self.said += self.said_more()
         worked = self.process.work()
         self.process.wait_until(lambda: self.process.work() > worked + 0.01, "it goes on working")
+        self.check_sums(label, self.process.out.seen())
         self.setup.check_nothing_left()
 
     def said_more(self):
@@ -166,19 +164,32 @@ def family_of(pid):
     return [pid] + [below for child in harness.children_of(pid) for below in family_of(child)]
 
 
-def kills_of_a_restart(setup, count):
+def whole_restart(session):
+    """A restart that nobody disturbs; gives how long it takes until the program has its handlers."""
+    begun = time.monotonic()
+    session.restart()
+    took = time.monotonic() - begun
+    session.output = b""
+    session.end(output=b"ok\n", what="a restart after kills")
+    session.go_on()
+    return took
+
+
+def kills_of_a_restart(setup, count, often):
     """Stand-in, guardian or program dies at a random moment of a restart: the program goes on another
     way, or nobody is left."""
     session = harness.Session(setup, "restart")
-    session.start(session.script("ready()\nwait()\nos.write(1, b'ok\\n')\n"))
+    session.start(session.victim("everything", THREADS, RESTARTED))
     session.checkpoint()
+    kept = {name: (session.cwd / name).read_bytes() for name in (session.IMAGE, "log", "guarded")}
+    identity = harness.identity(session.image)
+    took = statistics.median(whole_restart(session) for _ in range(3))
     outcomes = {}
     for number in range(count):
-        session.go_on()
         process = session.restart(armed=False)
         if number % 4 == 0:
             process.wait_armed()
-        time.sleep(setup.random.uniform(0, 0.012))
+        time.sleep(setup.random.uniform(0, took))
         family = family_of(process.pid)
         struck = family[min(number // 4 % 3, len(family) - 1)]
         harness.kill_quietly(struck)
@@ -195,14 +206,22 @@ def kills_of_a_restart(setup, count):
                 raise harness.Failure(f"{label}; left:\n" + harness.describe(left[0]))
             time.sleep(0.005)
         setup.check_nothing_left()
+        session.go_on()
+        for name, content in kept.items():
+            if (session.cwd / name).read_bytes() != content:
+                raise harness.Failure(f"{label}: {name} has changed")
+        if harness.identity(session.image) != identity:
+            raise harness.Failure(f"{label}: the image is another file")
+        if number % often == often - 1:
+            whole_restart(session)
         key = (family.index(struck) + 1, len(family), status)
         outcomes[key] = outcomes.get(key, 0) + 1
-    print(f"kills of a restart, as (who, of how many, status): {outcomes}")
+    print(f"a restart takes {took * 1000:.0f} ms; kills of it, as (who, of how many, status): {outcomes}")
 
 
 def body(setup):
     setup.random.seed(setup.seed)
-    count = 200 if setup.options.full else 30
+    count, of_restarts, often = (600, 400, 1) if setup.options.full else (30, 60, 10)
     print(f"seed {setup.seed}")
     run = Kills(setup)
     took = statistics.median(run.good() for _ in range(3))
@@ -211,7 +230,7 @@ def body(setup):
         run.kill(who, setup.random.uniform(0, took * 1.05))
     run.good()
     run.end()
-    kills_of_a_restart(setup, 2 * count)
+    kills_of_a_restart(setup, of_restarts, often)
     spread = {what: (statistics.median(ms), max(ms)) for what, ms in run.late.items()}
     print(f"a checkpoint takes {took * 1000:.0f} ms; deaths, and whether while the file was there: "
           f"{run.hits}")

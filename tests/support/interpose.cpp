@@ -2,8 +2,9 @@
 //
 // interpose OUT ERR PROGRAM ARGUMENT...: runs a program, with descriptors OUT and ERR as its output,
 // and answers its system calls in the kernel's place. A seccomp filter, which the tasks that the
-// program makes inherit, sends the calls of a checkpoint or restart here (SECCOMP_RET_USER_NOTIF);
-// one of them can be told to fail, to move half of its bytes, or to be the moment of a death.
+// program makes inherit, sends all calls here (SECCOMP_RET_USER_NOTIF) but those that cannot fail; one
+// of a checkpoint or restart can be told to fail, to move half of its bytes, or to be the moment of a
+// death.
 //
 // A test talks to it in lines, on standard input and output. Requests:
 //   start             lets the program run
@@ -40,6 +41,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -49,7 +51,7 @@ struct call {
   const char* name;
 };
 #define CALL(name) {__NR_##name, #name}
-// What agent and restarter use, but for calls that cannot fail or only wait for each other.
+// What agent and restarter use. Another call is seen by its number, so that a test can ask for its name.
 constexpr call calls[] = {
     CALL(openat),        CALL(read),          CALL(pread64),       CALL(readv),
     CALL(write),         CALL(pwrite64),      CALL(writev),        CALL(lseek),
@@ -73,14 +75,25 @@ constexpr call calls[] = {
     CALL(clone3),        CALL(unshare),       CALL(mount),         CALL(socketpair),
     CALL(setsockopt),    CALL(sendto),        CALL(recvmsg),       CALL(signalfd4),
     CALL(pidfd_send_signal), CALL(capset),
+    CALL(kill),          CALL(tgkill),        CALL(mincore),       CALL(membarrier),    CALL(modify_ldt),
+    CALL(fstatfs),       CALL(sched_getattr), CALL(sched_getaffinity), CALL(ioprio_get),
+    CALL(capget),        CALL(getgroups),     CALL(setpgid),       CALL(setsid),
     CALL(rt_sigreturn),  // the way back into the program
 };
 #undef CALL
 
-const char* name_of(long number) {
+// What cannot fail or only waits; close(2) has closed even when it fails. access(2) is the program's own.
+constexpr long not_asked[] = {
+    __NR_access,    __NR_futex,     __NR_restart_syscall, __NR_sched_yield, __NR_exit,
+    __NR_exit_group, __NR_close,    __NR_clock_gettime,   __NR_getpid,      __NR_getppid,
+    __NR_gettid,    __NR_getuid,    __NR_geteuid,         __NR_getgid,      __NR_getegid,
+    __NR_getresuid, __NR_getresgid, __NR_setfsuid,        __NR_setfsgid,    __NR_set_tid_address,
+};
+
+std::string name_of(long number) {
   for (const auto& c : calls)
     if (c.number == number) return c.name;
-  return "?";
+  return "call-" + std::to_string(number);
 }
 
 [[noreturn]] void die(const char* what) {
@@ -105,13 +118,24 @@ long long now() {
 
 int install_filter() {
   std::vector<sock_filter> code;
-  const auto count = std::size(calls);
-  code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
-  for (size_t i = 0; i < count; ++i)
-    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(calls[i].number),
-                            static_cast<unsigned char>(count - i), 0));
-  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF));
+  const auto field = [&](size_t offset) {
+    code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<unsigned>(offset)));
+  };
+  const auto unless = [&](long value, unsigned char past) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(value), 0, past));
+  };
+  const auto end = [&](unsigned action) { code.push_back(BPF_STMT(BPF_RET | BPF_K, action)); };
+  field(offsetof(seccomp_data, nr));
+  for (const long number : not_asked) {
+    unless(number, 1);
+    end(SECCOMP_RET_ALLOW);
+  }
+  // The stop below comes before there is anybody to ask.
+  unless(__NR_kill, 3);
+  field(offsetof(seccomp_data, args[1]));
+  unless(SIGSTOP, 1);
+  end(SECCOMP_RET_ALLOW);
+  end(SECCOMP_RET_USER_NOTIF);
   const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) die("no_new_privs");
   const long fd = syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -139,12 +163,16 @@ class supervisor {
     for (;;) {
       pollfd fds[] = {{listener_, POLLIN, 0}, {pidfd_, POLLIN, 0}, {0, POLLIN, 0}};
       if (dead_) fds[1].fd = -1;
-      const int timeout = watching_ || held_ ? 5 : 1000;
+      const int timeout = waiting_.id != 0 ? 1 : watching_ || held_ ? 5 : 1000;
       if (poll(fds, 3, timeout) < 0 && errno != EINTR) die("poll");
       if ((fds[0].revents & POLLIN) != 0) serve();
       if ((fds[0].revents & POLLHUP) != 0) listener_ = -1;  // the last task is gone
       bury();
       if (held_ && now() >= release_at_) release();
+      if (waiting_.id != 0 && has_bytes(waiting_)) {
+        const auto n = std::exchange(waiting_, {});
+        do_half(n);
+      }
       if (watching_ && now() > deadline_) end("hang " + last_);
       if ((fds[2].revents & (POLLIN | POLLHUP)) != 0 && !listen()) break;
     }
@@ -173,6 +201,7 @@ class supervisor {
     if (verb != "go") return false;
     int number = 0;
     fault_ = {};
+    waiting_ = {};
     words >> number >> fault_.at >> fault_.action;
     if (fault_.at == "none") fault_.at.clear();
     if (fault_.action == "errno") words >> fault_.number;
@@ -274,16 +303,15 @@ class supervisor {
       say(line.str() + " failed");
       return answer(n.id, fault_.number, 0, false);
     }
-    if (fault_.action == "short") {
-      const ssize_t moved = move_half(n);
-      if (moved < 0) {
-        say(line.str() + " whole");
-        return answer(n.id, 0, 0, true);
-      }
-      say(line.str() + " short " + std::to_string(moved));
-      return answer(n.id, 0, moved, false);
-    }
     say(line.str());
+    if (fault_.action == "short") {
+      // Who is to write what it reads may want an answer from us first.
+      if (is_read(n.data.nr) && !has_bytes(n))
+        waiting_ = n;
+      else
+        do_half(n);
+      return;
+    }
     strike(fault_.who);
     if (fault_.action == "hold") {
       held_ = true;
@@ -313,14 +341,37 @@ class supervisor {
       }
   }
 
+  static bool is_read(long number) {
+    return number == __NR_read || number == __NR_pread64 || number == __NR_readv;
+  }
+  static int copy_of_descriptor(const seccomp_notif& n) {
+    const int group = static_cast<int>(syscall(__NR_pidfd_open, group_of(static_cast<pid_t>(n.pid)), 0));
+    const int fd = static_cast<int>(syscall(__NR_pidfd_getfd, group, static_cast<int>(n.data.args[0]), 0));
+    close(group);
+    return fd;
+  }
+  /// Whether its read would not wait; one that has died meanwhile waits for nothing.
+  bool has_bytes(const seccomp_notif& n) const {
+    if (ioctl(listener_, SECCOMP_IOCTL_NOTIF_ID_VALID, &n.id) != 0) return true;
+    pollfd p{copy_of_descriptor(n), POLLIN, 0};
+    const bool has = p.fd < 0 || poll(&p, 1, 0) != 0;
+    close(p.fd);
+    return has;
+  }
+  void do_half(const seccomp_notif& n) const {
+    const ssize_t moved = move_half(n);
+    if (moved < 0) return answer(n.id, 0, 0, true);
+    answer(n.id, 0, moved, false);
+  }
+
   /// Half of what was asked for, moved through a copy of the caller's descriptor: its offset is the
   /// same one. Less than nothing where there is no half.
-  ssize_t move_half(const seccomp_notif& n) {
+  static ssize_t move_half(const seccomp_notif& n) {
     const pid_t tid = static_cast<pid_t>(n.pid);
     const auto* a = n.data.args;
     std::vector<iovec> pieces;
     const bool vector = n.data.nr == __NR_readv || n.data.nr == __NR_writev;
-    const bool in = n.data.nr == __NR_read || n.data.nr == __NR_pread64 || n.data.nr == __NR_readv;
+    const bool in = is_read(n.data.nr);
     const bool out = n.data.nr == __NR_write || n.data.nr == __NR_pwrite64 ||
                      n.data.nr == __NR_writev;
     if (!in && !out) return -1;
@@ -342,10 +393,8 @@ class supervisor {
       if (p.iov_len > left) p.iov_len = left;
       left -= p.iov_len;
     }
-    const int group = static_cast<int>(syscall(__NR_pidfd_open, group_of(tid), 0));
-    const int fd = static_cast<int>(syscall(__NR_pidfd_getfd, group, static_cast<int>(a[0]), 0));
-    close(group);
-    if (fd < 0) die("pidfd_getfd");
+    const int fd = copy_of_descriptor(n);
+    if (fd < 0) return -1;  // no such descriptor: the kernel says so, too
     std::vector<char> bytes(wanted);
     iovec local{bytes.data(), wanted};
     ssize_t moved = -1;
@@ -377,6 +426,7 @@ class supervisor {
   bool held_ = false;
   __u64 held_id_ = 0;
   long long release_at_ = 0;
+  seccomp_notif waiting_{};  // to read half, when there is something
   fault fault_;
   std::string input_, last_;
   std::map<pid_t, std::string> roles_;

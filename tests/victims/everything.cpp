@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A little of every state at once, for tests that make single system calls of a checkpoint or
 // restart fail: whatever is lost then, this program misses. While it works it makes no call but
-// access(2). With a number as its second argument, so many threads check their own sums meanwhile.
+// access(2). With a number as its second argument, so many threads check their own sums meanwhile; a
+// third is the MiB that its image is larger, for tests that need it to take a while.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -92,6 +93,15 @@ int main(int count, char** values) {
   auto* sealed = static_cast<unsigned char*>(
       mmap(nullptr, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   victim::fill(sealed, 16384, 23);
+  const size_t more = count > 3 ? strtoul(values[3], nullptr, 10) << 20 : 0;
+  unsigned char* large = nullptr;
+  if (more != 0) {
+    large = static_cast<unsigned char*>(
+        mmap(nullptr, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (large == MAP_FAILED) victim::broken("mmap");
+    for (size_t at = 0; at < more; at += 3 << 20)
+      memcpy(large + at, heap, more - at < 3 << 20 ? more - at : 3 << 20);
+  }
   mprotect(sealed, 8192, PROT_NONE);
   mprotect(sealed + 8192, 8192, PROT_READ);
   // Signals.
@@ -157,6 +167,9 @@ int main(int count, char** values) {
     victim::lost("the pipe holds '%s'", text);
   if (faccessat(directory, "log", F_OK, 0) != 0) victim::lost("the directory");
   victim::expect_filled("heap", heap, 3 << 20, 22);
+  for (size_t at = 0; at < more; at += 3 << 20)
+    if (memcmp(large + at, heap, more - at < 3 << 20 ? more - at : 3 << 20) != 0)
+      victim::lost("large memory, from %zu", at);
   if (victim::mapping_of(sealed).permissions != "---p" ||
       victim::mapping_of(sealed + 8192).permissions != "r--p")
     victim::lost("protections");
