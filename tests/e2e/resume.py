@@ -271,7 +271,7 @@ def periodic(setup):
     job.process.wait()
     setup.check_nothing_left()
     count = job.count()
-    job.resume()
+    job.resume(env={"CKPT_FILES": "keep"})  # as above
     first = harness.identity(job.image)
     job.process.wait_until(lambda: harness.identity(job.image) != first, "the next tick")
     (job.cwd / "stop").write_text("")
