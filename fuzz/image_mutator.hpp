@@ -12,6 +12,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "ckpt/image/window.hpp"
 #include "image_parts.hpp"
 #include "support/image_builder.hpp"
 
@@ -83,13 +84,14 @@ class image_mutator {
     return parts;
   }
   /// What a typical program has not: a guard beside the agent, memory behind the end of a file, messages in a
-  /// pipe, both ends of a pair.
+  /// pipe, both ends of a pair, a vDSO as long as may be.
   static test::image_builder rare_state() {
     using build = test::image_builder;
     build b;
     b.segment(build::code, 2, state::segment_kind::private_file, 5, "/usr/bin/victim");
     b.segment(0x600000, 4, state::segment_kind::private_file, 3, "/usr/lib/short");
     b.segment(build::stack, 4, state::segment_kind::stack, 3, "[stack]");
+    b.segment(build::stack + 0x10000, image::vdso_room / page_size, state::segment_kind::vdso, 5, "[vdso]");
     b.page(build::code, 'c').page(0x600000, 'd').page(0x601000, 'e').page(build::stack + 3 * page_size, 's');
     state::trap_range guard{};
     guard.address = build::code + page_size;
@@ -130,7 +132,7 @@ class image_mutator {
     // By their kind, as often as not: most records are segments and descriptors.
     const auto type = records[static_cast<std::size_t>(position(records.size()))].head.type;
     auto& any = below(2) == 0 ? one_of(kinds()[below(static_cast<u32>(kinds().size()))]) : one_of(type);
-    switch (below(16)) {
+    switch (below(17)) {
       case 0: return change_fields(parts.header);
       case 1: return change_envelope(any);
       case 2: return change_length(any);
@@ -142,8 +144,20 @@ class image_mutator {
       case 8:
       case 9: return change_elements();
       case 10: return change_one_of(format::record_type::segment);
+      case 11: return end_in_padding(parts);
       default: return change_structure(any);
     }
+  }
+
+  /// The last record is one with padding, which is cut off.
+  void end_in_padding(image_parts& parts) {
+    auto& records = parts.records;
+    const auto padded = std::find_if(records.begin() + position(records.size()), records.end(), [](const auto& r) {
+      return r.body.size() % format::record_alignment != 0;
+    });
+    if (padded == records.end()) return;
+    std::rotate(padded, padded + 1, records.end());
+    parts.ends_in_padding = true;
   }
 
   /// Mostly the numbers that follow from others are right, so that the rules behind are asked as well.

@@ -30,11 +30,12 @@ struct image_parts {
   std::vector<std::byte> restarter;  // everything before the records
   std::vector<record_part> records;
   u64 data_size;                     // nobody looks at the data here
+  bool ends_in_padding = false;      // the metadata end where the last record's body does
 
   /// Records that cannot be followed, and what is behind them, are left out.
   static std::optional<image_parts> of(bytes image) {
     if (image.size() < format::header_offset + sizeof(format::file_header)) return std::nullopt;
-    image_parts parts{test::header_of(image), {}, {}, 0};
+    image_parts parts{test::header_of(image), {}, {}, 0, false};
     const auto& h = parts.header;
     const auto metadata = test::piece(image, h.metadata_offset, h.metadata_size);
     if (!metadata || h.metadata_offset < format::header_offset + sizeof h) return std::nullopt;
@@ -55,6 +56,8 @@ struct image_parts {
     u64 metadata_size = 0;
     for (const auto& record : records)
       metadata_size += sizeof record.head + align_up(record.body.size(), format::record_alignment);
+    if (ends_in_padding && !records.empty())
+      metadata_size -= align_up(records.back().body.size(), format::record_alignment) - records.back().body.size();
     format::file_header h = header;
     const u64 block = h.block_size == 0 ? format::default_block_size : h.block_size.get();
     if (data_size > room.size() || metadata_size > room.size()) return 0;
