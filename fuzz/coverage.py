@@ -17,7 +17,8 @@ FILES = {
     "image": [CORE + name for name in ("image/metadata_view.hpp", "image/agent_place.hpp", "image/window.hpp",
                                        "format/header.hpp", "format/record.hpp", "format/walk.hpp")],
     "vdso": ["restart/vdso.hpp"],
-    "request": ["server/byte_range.hpp", "server/request_target.hpp", "server/tokens.hpp", "transfer/url.hpp"],
+    "request": ["server/byte_range.hpp", "server/chunked_body.hpp", "server/request_target.hpp", "server/tokens.hpp",
+                "transfer/url.hpp"],
 }
 FLAGS = ["-std=c++20", "-O1", "-g1", "-fsanitize=fuzzer", "-fprofile-instr-generate", "-fcoverage-mapping"]
 

@@ -21,6 +21,7 @@ MAPS, STAT, FDINFO, TIMERS = (CORE + name for name in
                               ("maps/parser.hpp", "proc/stat.hpp", "proc/fdinfo.hpp", "proc/timers.hpp"))
 CURSOR, VDSO = CORE + "proc/cursor.hpp", "restart/vdso.hpp"
 RANGE, TARGET, URL = "server/byte_range.hpp", "server/request_target.hpp", "transfer/url.hpp"
+CHUNKS = "server/chunked_body.hpp"
 
 # For each target: file, the place as it is, as it is planted. All of `image` but those of the header lie behind a
 # checksum; the first of the others are what --quick plants.
@@ -69,6 +70,8 @@ BUGS = {
         (TARGET, "if (more == 2 && (code < 0x800 || (code", "if (more == 2 && (code < 0x8 || (code"),
         (TARGET, "if (!number.ok() || *number > (~u64{0} >> 1)) {", "if (!number.ok()) {"),
         (URL, "*number == 0 || *number > 65535", "*number == 0"),
+        (CHUNKS, "if (seen_ == 0) return false;", ""),
+        (CHUNKS, "at_ = place::data_lf;\n        return c == '\\r';", "at_ = place::data_lf;\n        return true;"),
     ],
     "image": [
         # extents

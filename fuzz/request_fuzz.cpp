@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // What ckptsrv and its client read of their own, beyond what Beast does: the target of a request, Range,
-// Authorization, the URL of an image, each held against the same in plain words. The first byte chooses one.
+// Authorization, the URL of an image, a body in chunks, each held against the same in plain words. The first byte chooses one.
 #include <algorithm>
+#include <cctype>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "../server/byte_range.hpp"
+#include "../server/chunked_body.hpp"
 #include "../server/request_target.hpp"
 #include "../server/tokens.hpp"
 #include "../transfer/url.hpp"
@@ -245,6 +247,92 @@ void url(std::string_view text) {
   require(server::percent_decoded(encoded_name) == found->name);
 }
 
+/// What a body in chunks holds, and how it ends: 'e' at its end, 'm' where it is malformed, '.' before either.
+struct chunks {
+  char ends = '.';
+  std::string body;
+  std::size_t read = 0;
+
+  bool operator==(const chunks&) const = default;
+};
+
+/// By the grammar of RFC 9112, 7.1, a line at a time; limits as chunked_body has them.
+chunks plain_chunks(std::string_view text) {
+  chunks all;
+  const auto is_text = [](char c) { return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != 0x7f); };
+  std::size_t at = 0;
+  const auto stop = [&](char how) {
+    all.ends = how;
+    all.read = how == '.' ? text.size() : std::min(at + (how == 'm' ? 1 : 0), text.size());
+    return all;
+  };
+  // True behind CR LF; otherwise it ends where `at` is.
+  const auto new_line = [&] {
+    if (at >= text.size() || text[at] != '\r') return false;
+    ++at;
+    if (at >= text.size() || text[at] != '\n') return false;
+    ++at;
+    return true;
+  };
+  const auto unfinished = [&] { return stop(at >= text.size() ? '.' : 'm'); };
+  for (;;) {
+    std::size_t digits = 0;
+    std::uint64_t size = 0;
+    for (; at < text.size() && std::isxdigit(static_cast<unsigned char>(text[at])) != 0; ++at, ++digits) {
+      if (digits == 15) return stop('m');
+      size = size * 16 + static_cast<std::uint64_t>(std::stoi(std::string(1, text[at]), nullptr, 16));
+    }
+    if (at >= text.size()) return stop('.');
+    if (digits == 0) return stop('m');
+    if (text[at] == ';' || text[at] == ' ' || text[at] == '\t') {
+      ++at;
+      for (std::size_t seen = digits; at < text.size() && text[at] != '\r'; ++at)
+        if (!is_text(text[at]) || ++seen > 1024) return stop('m');
+    }
+    if (!new_line()) return unfinished();
+    if (size == 0) break;
+    const auto n = std::min<std::uint64_t>(size, text.size() - at);
+    all.body += text.substr(at, n);
+    at += n;
+    if (n < size || at == text.size()) return stop('.');
+    if (!new_line()) return unfinished();
+  }
+  std::size_t seen = 0;
+  while (at < text.size() && text[at] != '\r') {
+    if (!is_text(text[at]) || text[at] == ' ' || text[at] == '\t') return stop('m');
+    for (++at; at < text.size() && text[at] != '\r'; ++at)
+      if (!is_text(text[at]) || ++seen > 8192) return stop('m');
+    if (!new_line()) return unfinished();
+  }
+  if (!new_line()) return unfinished();
+  return stop('e');
+}
+
+/// As it comes in pieces of at most `most` bytes.
+chunks decoded(std::string_view text, std::size_t most) {
+  chunks all;
+  server::chunked_body decoder;
+  for (std::size_t from = 0; from < text.size() && all.ends == '.'; from += most) {
+    bytes in = bytes_of_text(text.substr(from, most)), data;
+    for (auto found = server::chunked_body::found::data; found == server::chunked_body::found::data;) {
+      const std::size_t left = in.size();
+      found = decoder.next(in, data);
+      require(in.size() <= left);
+      all.read += left - in.size();
+      if (found == server::chunked_body::found::data) all.body += text_of_bytes(data);
+      if (found == server::chunked_body::found::end) all.ends = 'e';
+      if (found == server::chunked_body::found::malformed) all.ends = 'm';
+    }
+  }
+  return all;
+}
+
+void body_in_chunks(std::string_view text) {
+  const auto plain = plain_chunks(text);
+  for (const std::size_t most : {std::size_t{1}, std::size_t{7}, text.size() + 1})
+    require(decoded(text, most) == plain);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -253,6 +341,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::unique_ptr<char[]> exact(new char[size - 1]);
   if (size > 1) std::memcpy(exact.get(), data + 1, size - 1);
   const std::string_view text(exact.get(), size - 1);
+  if (data[0] % 8 == 4) {
+    body_in_chunks(text);
+    return 0;
+  }
   switch (data[0] % 4) {
     case 0: target(text); break;
     case 1: range(text); break;
