@@ -5,7 +5,7 @@
 // first of the helper: so another one waits for the disk.
 #pragma once
 
-#include "symbols.hpp"
+#include "second_thread.hpp"
 
 namespace ckpt::agent {
 
@@ -16,17 +16,13 @@ class disk_sync {
   /// `thread` is 0 when the thread has ended, however it has.
   explicit disk_sync(int& thread) : thread_(thread) {}
 
-  /// What `sync` answers; what watch() does, as soon as that is an error. The hasher's stack is free.
+  /// What `sync` answers; what watch() does, as soon as that is an error. The hasher has ended.
   // Context: helper
   template <class Watch>
   [[gnu::cold, gnu::noinline]] result<void> wait(call sync, int fd, Watch&& watch) {
     sync_ = sync;
     fd_ = fd;
-    const u64 flags = sys::abi::clone_vm | sys::abi::clone_fs | sys::abi::clone_files |
-                      sys::abi::clone_sighand | sys::abi::clone_thread | sys::abi::clone_sysvsem |
-                      sys::abi::clone_untraced | sys::abi::clone_parent_settid |
-                      sys::abi::clone_child_cleartid;
-    if (start_task(flags, agent_hasher_stack_end, &thread_, &thread_, &run, this) <= 0) return sync(fd);
+    if (!start_second_thread(thread_, &run, this)) return sync(fd);
     for (int left; (left = __atomic_load_n(&thread_, __ATOMIC_ACQUIRE)) != 0;) {
       const sys::abi::timespec bound{0, 2'000'000};
       (void)sys::futex_wait(reinterpret_cast<u32*>(&thread_), static_cast<u32>(left), &bound);

@@ -534,7 +534,7 @@ class helper {
     const auto alive = [this] { return program_alive(); };
     patient_gather<decltype(alive)> kernel{{}, alive, elsewhere};
     threaded_hasher hasher(header.block_size, table, s_.second);
-    if (header.data_size >= worth_a_thread) hasher.start(agent_hasher_stack_end);
+    if (header.data_size >= worth_a_thread) hasher.start();
     image::writer writer(kernel, fd.get(), hasher, table, watch);
     const auto outcome = [&]() -> result<void> {
       CKPT_TRY(writer.put(head.view()));

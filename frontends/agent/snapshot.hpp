@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ckpt/image/metadata_view.hpp"
+#include "ckpt/proc/cursor.hpp"
 #include "ckpt/state/files/capture.hpp"
 #include "environment.hpp"
 #include "shared_objects.hpp"
@@ -18,18 +19,14 @@ class kept_contents {
   // Context: helper, all threads frozen
   [[gnu::cold]] result<void> keep(arena& from, bytes metadata, shared_objects& objects) {
     u64 size = 0;
-    each_table(metadata, [&](const state::extents&, bytes tail) -> result<void> {
-      size += length_of(tail);
-      return {};
-    });
+    each_table(metadata, [&](const state::extents&, bytes tail) { size += length_of(tail); });
     if (size == 0) return {};
     if (size > most) return errc::no_memory;
     sink to{CKPT_TRY(from.take(size)), 0};
     room_ = to.room;
     result<void> outcome;
-    each_table(metadata, [&](const state::extents& t, bytes tail) -> result<void> {
+    each_table(metadata, [&](const state::extents& t, bytes tail) {
       if (outcome.ok()) outcome = objects.write(t.object, tail, data_sink(to));
-      return {};
     });
     if (outcome.ok() && to.used != size) return errc::io;
     return outcome;
@@ -67,7 +64,7 @@ class kept_contents {
   template <class Visitor>
   static void each_table(bytes metadata, Visitor&& visit) {
     image::for_each<state::extents>(metadata, [&](const state::extents& t, bytes tail) {
-      if (t.object != 0) (void)visit(t, tail);
+      if (t.object != 0) visit(t, tail);
     });
   }
 
@@ -91,12 +88,7 @@ class kept_contents {
   if (!keeps) return false;
   char text[1024];
   const auto memory = read_text("/proc/meminfo", text);
-  constexpr std::string_view key = "MemAvailable:";
-  const auto at = memory.ok() ? memory->find(key) : std::string_view::npos;
-  if (at == std::string_view::npos) return false;
-  auto number = memory->substr(at + key.size());
-  while (number.starts_with(' ')) number.remove_prefix(1);
-  const auto kilobytes = parse_number(number.substr(0, number.find(' ')));
+  const auto kilobytes = memory.ok() ? proc::number_of<u64>(*memory, "MemAvailable") : memory.error();
   return kilobytes.ok() && data_size / 1024 < *kilobytes;
 }
 

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "ckpt/image/block_hasher.hpp"
-#include "symbols.hpp"
+#include "second_thread.hpp"
 
 namespace ckpt::agent {
 
@@ -22,12 +22,8 @@ class threaded_hasher {
 
   /// Without it, or where no thread can be had, add() hashes by itself.
   // Context: helper
-  void start(std::byte* stack_end) {
-    const u64 flags = sys::abi::clone_vm | sys::abi::clone_fs | sys::abi::clone_files |
-                      sys::abi::clone_sighand | sys::abi::clone_thread | sys::abi::clone_sysvsem |
-                      sys::abi::clone_untraced | sys::abi::clone_parent_settid |
-                      sys::abi::clone_child_cleartid;
-    threaded_ = start_task(flags, stack_end, &thread_, &thread_, &run, this) > 0;
+  void start() {
+    threaded_ = start_second_thread(thread_, &run, this);
   }
 
   void add(bytes piece) {

@@ -109,13 +109,16 @@ class Driver:
             harness.checkpoint_and_continue(process, self.image, f"round {number} (-c)")
         self.moment()
         self.finish(process, "after its checkpoints with -c")
+        self.goes_on_twice("./victim.ckpt")
+
+    def goes_on_twice(self, image):
+        """The image of a program that has gone on is as good as any, here and now."""
         if self.fed:
             return      # what it has read since is no longer in the pipe
-        # The image of a program that has gone on is as good as any: here and now it goes on twice.
         self.stop.unlink()
         self.input, self.feed = os.pipe()
         self.output = b"ready\n"
-        self.finish(self.leg(["./victim.ckpt"]), "from the image of a program that went on")
+        self.finish(self.leg([image]), "from the image of a program that went on")
 
 
 def body(setup):
